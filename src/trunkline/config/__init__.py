@@ -1,0 +1,1 @@
+"""Typed, hashed, versioned documents: load, validate, diff, activate."""

@@ -1,0 +1,124 @@
+"""YAML documents with line numbers, and Pydantic validation whose errors point at the line.
+
+Every document of every room is loaded through here, so that each mistake is reported as
+``file:line: path: what (hint)``, and all mistakes of one document are reported at once.
+"""
+
+import hashlib
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from trunkline.model import ConfigError
+
+Path_ = tuple[str | int, ...]
+M = TypeVar("M", bound=BaseModel)
+
+MAX_DOCUMENT_BYTES = 4 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A parsed YAML file: plain data, the line of every node, and the hash of the bytes."""
+
+    file: Path
+    data: Any
+    lines: Mapping[Path_, int]
+    sha256: str
+
+    def line(self, path: Path_) -> int:
+        """Line (from 1) of the node at ``path`` or of its nearest parent that exists."""
+        while path not in self.lines and path:
+            path = path[:-1]
+        return self.lines.get(path, 1)
+
+    def error(self, path: Path_, what: str, *, hint: str = "") -> ConfigError:
+        """A ``ConfigError`` that points at the node at ``path``."""
+        dotted = ".".join(str(part) for part in path)
+        return ConfigError(f"{dotted}: {what}" if dotted else what, file=self.file, line=self.line(path), hint=hint)
+
+    def validate(self, model: type[M]) -> M:
+        """The data as ``model``; raises one ``ConfigError`` that lists every mistake with its line."""
+        try:
+            return model.model_validate(self.data)
+        except ValidationError as invalid:
+            raise self._combined(invalid) from None
+
+    def _combined(self, invalid: ValidationError) -> ConfigError:
+        errors = [self.error(tuple(e["loc"]), e["msg"]) for e in invalid.errors(include_url=False)]
+        first, rest = errors[0], errors[1:]
+        if rest:
+            first = ConfigError(
+                first.what + "".join(f"\n{error}" for error in rest), file=first.file, line=first.line
+            )
+        return first
+
+
+def load(file: Path) -> Document:
+    """Read and parse one YAML file. Raises ``ConfigError`` when it is missing, too large or not YAML."""
+    try:
+        raw = file.read_bytes()
+    except OSError as failed:
+        raise ConfigError(f"cannot read: {failed.strerror}", file=file) from failed
+    return parse(raw, file)
+
+
+def parse(raw: bytes, file: Path) -> Document:
+    """Parse YAML text; ``file`` is used in messages only."""
+    if len(raw) > MAX_DOCUMENT_BYTES:
+        raise ConfigError(f"larger than {MAX_DOCUMENT_BYTES} bytes", file=file)
+    try:
+        loader = yaml.SafeLoader(raw)
+        try:
+            node = loader.get_single_node()
+        finally:
+            loader.dispose()
+    except yaml.MarkedYAMLError as bad:
+        line = bad.problem_mark.line + 1 if bad.problem_mark else 0
+        raise ConfigError(f"not valid YAML: {bad.problem}", file=file, line=line) from bad
+    except (yaml.YAMLError, UnicodeDecodeError) as bad:
+        raise ConfigError(f"not valid YAML: {bad}", file=file) from bad
+    lines: dict[Path_, int] = {}
+    data = _construct(node, (), lines, file, depth=0) if node is not None else {}
+    return Document(file=file, data=data, lines=lines, sha256=hashlib.sha256(raw).hexdigest())
+
+
+MAX_DEPTH = 40
+
+
+def _construct(node: yaml.Node, path: Path_, lines: dict[Path_, int], file: Path, *, depth: int) -> Any:
+    line = node.start_mark.line + 1
+    lines[path] = line
+    if depth > MAX_DEPTH or len(lines) > 200_000:
+        raise ConfigError("nested too deeply or too large", file=file, line=line)
+    if isinstance(node, yaml.MappingNode):
+        result: dict[Hashable, Any] = {}
+        for key_node, value_node in node.value:
+            key = _scalar(key_node, file)
+            if key in result:
+                raise ConfigError(
+                    f"{key!r} is given twice", file=file, line=key_node.start_mark.line + 1, hint="remove one of them"
+                )
+            child = (*path, key)
+            result[key] = _construct(value_node, child, lines, file, depth=depth + 1)
+            lines[child] = key_node.start_mark.line + 1
+        return result
+    if isinstance(node, yaml.SequenceNode):
+        return [
+            _construct(item, (*path, index), lines, file, depth=depth + 1) for index, item in enumerate(node.value)
+        ]
+    return _scalar(node, file)
+
+
+def _scalar(node: yaml.Node, file: Path) -> Any:
+    constructor = yaml.SafeLoader("")
+    try:
+        return constructor.construct_object(node)
+    except yaml.YAMLError as bad:
+        raise ConfigError(f"not a plain value: {bad}", file=file, line=node.start_mark.line + 1) from bad
+    finally:
+        constructor.dispose()

@@ -1,0 +1,1 @@
+"""AI engines, one folder each; every one turns a vendor's socket or library into the same events."""

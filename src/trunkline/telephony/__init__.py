@@ -1,0 +1,1 @@
+"""Everything that speaks to telephones: SIP, media, the legs of a call."""

@@ -1,0 +1,3 @@
+//! A seeded model of loss, delay, jitter, reordering and duplication.
+
+#![forbid(unsafe_code)]

@@ -4,8 +4,9 @@ Every document of every room is loaded through here, so that each mistake is rep
 ``file:line: path: what (hint)``, and all mistakes of one document are reported at once.
 """
 
+import difflib
 import hashlib
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -39,23 +40,81 @@ class Document:
     def error(self, path: Path_, what: str, *, hint: str = "") -> ConfigError:
         """A ``ConfigError`` that points at the node at ``path``."""
         dotted = ".".join(str(part) for part in path)
-        return ConfigError(f"{dotted}: {what}" if dotted else what, file=self.file, line=self.line(path), hint=hint)
+        return ConfigError(
+            f"{dotted}: {what}" if dotted else what, file=self.file, line=self.line(path), hint=hint
+        )
 
     def validate(self, model: type[M]) -> M:
         """The data as ``model``; raises one ``ConfigError`` that lists every mistake with its line."""
         try:
             return model.model_validate(self.data)
         except ValidationError as invalid:
-            raise self._combined(invalid) from None
+            errors = invalid.errors(include_url=False)
+            raise combine(
+                [self._explain(e["type"], tuple(e["loc"]), e["msg"], model) for e in errors]
+            ) from None
 
-    def _combined(self, invalid: ValidationError) -> ConfigError:
-        errors = [self.error(tuple(e["loc"]), e["msg"]) for e in invalid.errors(include_url=False)]
+    def _explain(self, kind: str, location: Path_, message: str, model: type[BaseModel]) -> ConfigError:
+        """Pydantic's finding in our words. Its location may name union members; those are left out."""
+        path = self._written(location)
+        match kind:
+            case "extra_forbidden":
+                close = difflib.get_close_matches(str(path[-1]), _keys(model, path[:-1]), n=1)
+                return self.error(path, "unknown setting", hint=f"did you mean {close[0]}?" if close else "")
+            case "missing":
+                return self.error(path, "is required")
+            case "string_type":
+                return self.error(path, "must be text", hint="put it in quotes")
+            case "value_error":
+                return self.error(path, message.removeprefix("Value error, "))
+            case _:
+                return self.error(path, message[:1].lower() + message[1:])
+
+    def _written(self, location: Path_) -> Path_:
+        """The part of ``location`` that the document has, and its last step."""
+        found: list[str | int] = []
+        node = self.data
+        for index, step in enumerate(location):
+            inside = isinstance(node, dict) and step in node
+            inside = inside or (isinstance(node, list) and isinstance(step, int) and step < len(node))
+            if inside:
+                node = node[step]
+                found.append(step)
+            elif index == len(location) - 1 and isinstance(node, dict) and step != "[key]":
+                found.append(step)
+        return tuple(found)
+
+
+def _keys(model: type[BaseModel], path: Path_) -> list[str]:
+    """Names that the model has anywhere: candidates for a misspelt one, nearest level first."""
+    names: list[str] = []
+    schema = model.model_json_schema()
+    for part in (schema, *schema.get("$defs", {}).values()):
+        names.extend(name for name in part.get("properties", {}) if name not in names)
+    return names
+
+
+class ConfigErrors(ConfigError):
+    """Several mistakes at once. ``errors`` has each; the text lists them one per line."""
+
+    def __init__(self, errors: Sequence[ConfigError]) -> None:
         first, rest = errors[0], errors[1:]
-        if rest:
-            first = ConfigError(
-                first.what + "".join(f"\n{error}" for error in rest), file=first.file, line=first.line
-            )
-        return first
+        super().__init__(
+            first.what + (f" ({first.hint})" if first.hint else "") + "".join(f"\n{error}" for error in rest),
+            file=first.file,
+            line=first.line,
+        )
+        self.errors = tuple(errors)
+
+
+def combine(errors: Sequence[ConfigError]) -> ConfigError:
+    """One error for all ``errors`` (at least one), ordered by file and line."""
+    flat = [
+        one for error in errors for one in (error.errors if isinstance(error, ConfigErrors) else (error,))
+    ]
+    if len(flat) == 1:
+        return flat[0]
+    return ConfigErrors(sorted(flat, key=lambda error: (error.file, error.line)))
 
 
 def load(file: Path) -> Document:
@@ -101,7 +160,10 @@ def _construct(node: yaml.Node, path: Path_, lines: dict[Path_, int], file: Path
             key = _scalar(key_node, file)
             if key in result:
                 raise ConfigError(
-                    f"{key!r} is given twice", file=file, line=key_node.start_mark.line + 1, hint="remove one of them"
+                    f"{key!r} is given twice",
+                    file=file,
+                    line=key_node.start_mark.line + 1,
+                    hint="remove one of them",
                 )
             child = (*path, key)
             result[key] = _construct(value_node, child, lines, file, depth=depth + 1)
@@ -109,7 +171,8 @@ def _construct(node: yaml.Node, path: Path_, lines: dict[Path_, int], file: Path
         return result
     if isinstance(node, yaml.SequenceNode):
         return [
-            _construct(item, (*path, index), lines, file, depth=depth + 1) for index, item in enumerate(node.value)
+            _construct(item, (*path, index), lines, file, depth=depth + 1)
+            for index, item in enumerate(node.value)
         ]
     return _scalar(node, file)
 

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 from trunkline.model import ConfigError
 
@@ -50,19 +51,27 @@ class Document:
             return model.model_validate(self.data)
         except ValidationError as invalid:
             errors = invalid.errors(include_url=False)
-            raise combine(
-                [self._explain(e["type"], tuple(e["loc"]), e["msg"], model) for e in errors]
-            ) from None
+            inner = [tuple(e["loc"]) for e in errors]
+            told = [e for e in errors if not _follows(e["type"], tuple(e["loc"]), inner)]
+            raise combine([self._explain(e, model) for e in told]) from None
 
-    def _explain(self, kind: str, location: Path_, message: str, model: type[BaseModel]) -> ConfigError:
+    def _explain(self, error: ErrorDetails, model: type[BaseModel]) -> ConfigError:
         """Pydantic's finding in our words. Its location may name union members; those are left out."""
-        path = self._written(location)
-        match kind:
+        message, context = error["msg"], error.get("ctx", {})
+        path = self._written(tuple(error["loc"]))
+        match error["type"]:
             case "extra_forbidden":
-                close = difflib.get_close_matches(str(path[-1]), _keys(model, path[:-1]), n=1)
+                close = difflib.get_close_matches(str(path[-1]), _keys(model), n=1)
                 return self.error(path, "unknown setting", hint=f"did you mean {close[0]}?" if close else "")
             case "missing":
                 return self.error(path, "is required")
+            case "union_tag_not_found":
+                return self.error(path, f"{context['discriminator']} is required")
+            case "union_tag_invalid":
+                key = str(context["discriminator"]).strip("'")
+                return self.error(
+                    (*path, key), f"there is no {context['tag']!r}", hint=f"use {context['expected_tags']}"
+                )
             case "string_type":
                 return self.error(path, "must be text", hint="put it in quotes")
             case "value_error":
@@ -85,8 +94,15 @@ class Document:
         return tuple(found)
 
 
-def _keys(model: type[BaseModel], path: Path_) -> list[str]:
-    """Names that the model has anywhere: candidates for a misspelt one, nearest level first."""
+def _follows(kind: str, path: Path_, others: Sequence[Path_]) -> bool:
+    """Whether a finding only repeats another one: a list is too short because its items are wrong."""
+    return kind == "too_short" and any(
+        len(other) > len(path) and other[: len(path)] == path for other in others
+    )
+
+
+def _keys(model: type[BaseModel]) -> list[str]:
+    """Names that the model has anywhere: candidates for a misspelt one."""
     names: list[str] = []
     schema = model.model_json_schema()
     for part in (schema, *schema.get("$defs", {}).values()):
@@ -94,7 +110,7 @@ def _keys(model: type[BaseModel], path: Path_) -> list[str]:
     return names
 
 
-class ConfigErrors(ConfigError):
+class CombinedConfigError(ConfigError):
     """Several mistakes at once. ``errors`` has each; the text lists them one per line."""
 
     def __init__(self, errors: Sequence[ConfigError]) -> None:
@@ -110,11 +126,13 @@ class ConfigErrors(ConfigError):
 def combine(errors: Sequence[ConfigError]) -> ConfigError:
     """One error for all ``errors`` (at least one), ordered by file and line."""
     flat = [
-        one for error in errors for one in (error.errors if isinstance(error, ConfigErrors) else (error,))
+        one
+        for error in errors
+        for one in (error.errors if isinstance(error, CombinedConfigError) else (error,))
     ]
     if len(flat) == 1:
         return flat[0]
-    return ConfigErrors(sorted(flat, key=lambda error: (error.file, error.line)))
+    return CombinedConfigError(sorted(flat, key=lambda error: (error.file, error.line)))
 
 
 def load(file: Path) -> Document:

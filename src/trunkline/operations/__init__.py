@@ -1,0 +1,1 @@
+"""Running it: phones in software, synthetic calls, health, alerts, metrics."""

@@ -31,6 +31,7 @@ class Reason(StrEnum):
     NO_ROUTE = "no_route"
     OVERLOADED = "overloaded"
     SHUTDOWN = "shutdown"
+    PROCESS_LOST = "process_lost"
     BUG = "bug"
 
 

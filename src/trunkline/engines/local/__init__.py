@@ -1,0 +1,1 @@
+"""The offline engine: recogniser, dialogue document and voice in this process."""

@@ -1,3 +1,2 @@
-//! A seeded model of loss, delay, jitter, reordering and duplication.
-
+//! x
 #![forbid(unsafe_code)]

@@ -9,10 +9,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, Protocol
 
-from trunkline.model import Nanos, ToolCallId
-from trunkline.telephony.media.port import MediaEvent
+from trunkline.model import Clock, Nanos, ToolCallId
+from trunkline.telephony.media.port import EnginePort, MediaEvent
 
 
 class Role(StrEnum):
@@ -57,6 +57,8 @@ class Brief:
     """The dialogue document of the local engine, already validated; empty for others."""
     context: Mapping[str, str] = field(default_factory=dict)
     """What is known about the caller (DNIS, ANI, name …), for templates and instructions."""
+    queues: tuple[str, ...] = ()
+    """Names of the queues of people this agent may hand over to; empty: handing over is not offered."""
 
 
 # --- events --------------------------------------------------------------------------------------------
@@ -309,3 +311,9 @@ class EngineSession(ABC):
     @abstractmethod
     async def close(self) -> None:
         """End the session and free what it holds; ``SessionClosed`` with ``clean`` is emitted if none was."""
+
+
+class EngineFactory(Protocol):
+    """Makes the session of one call; settings and credentials were bound before. Makes no connection yet."""
+
+    def __call__(self, *, port: EnginePort, sink: EngineSink, clock: Clock) -> EngineSession: ...

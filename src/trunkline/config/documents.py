@@ -269,6 +269,15 @@ class AgentLimits(Strict):
         le=60,
         description="How long last words may play before a transfer or hang-up happens anyway.",
     )
+    answer_within_s: float = Field(
+        1.5,
+        ge=0,
+        le=10,
+        description="How long the answer waits for the engine; then the call is answered anyway.",
+    )
+    transfer_s: float = Field(
+        60.0, ge=5, le=600, description="How long a transfer may take before the caller is taken back."
+    )
     tools_at_once: int = Field(
         4, ge=1, le=32, description="Tool calls of one call that run at the same time."
     )
@@ -288,6 +297,11 @@ class Phrases(Strict):
         description="Said before hanging up because the engine failed and no queue is left.",
     )
     still_there: str = Field("Are you still there?", max_length=300, description="Said after a long silence.")
+    resumed: str = Field(
+        "I'm sorry, I lost you for a moment. Could you say that again, please?",
+        max_length=500,
+        description="Said by an engine that takes over in the middle of a call.",
+    )
     transfer_failed: str = Field(
         "I'm sorry, nobody is available right now. Is there anything else I can do for you?",
         max_length=500,

@@ -22,6 +22,8 @@ class Reason(StrEnum):
     TRANSFERRED = "transferred"
     CANCELLED = "cancelled"
     REJECTED = "rejected"
+    CALLER_SILENT = "caller_silent"
+    SIGNALLING_FAILED = "signalling_failed"
     NO_MEDIA = "no_media"
     RTP_TIMEOUT = "rtp_timeout"
     SESSION_EXPIRED = "session_expired"

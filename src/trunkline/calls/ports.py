@@ -1,0 +1,156 @@
+"""What the call flow needs of other rooms, as shapes; ``runtime.compose`` fills them in.
+
+Engines, tools, voice and ledger arrive through these, so that a flow is tested with fakes at every seam.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from trunkline.config import Agent, Queue, Route
+from trunkline.engines.contract import Brief, EngineSession, EngineSink
+from trunkline.model import CallId, Clock, Nanos, Outcome, ToolCallId
+from trunkline.telephony.media.port import EnginePort
+from trunkline.trust.ledger import CallRecord, Kind
+
+
+@dataclass(frozen=True, slots=True)
+class Speech:
+    """Synthesised words: signed 16-bit little-endian mono PCM."""
+
+    pcm: bytes
+    rate: int
+
+    @property
+    def span_ms(self) -> int:
+        """How long it takes to say."""
+        return len(self.pcm) * 1000 // (2 * self.rate)
+
+
+class Voice(Protocol):
+    """The local voice, for masks and for the words when an engine cannot speak."""
+
+    async def say(self, text: str, voice: str) -> Speech:
+        """``text`` as audio; an unknown ``voice`` means the default one. Raises ``Missing`` without a voice."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ToolRequest:
+    """One request of an engine for a tool, with what the room of tools needs to decide about it."""
+
+    call: CallId
+    agent: str
+    id: ToolCallId
+    name: str
+    arguments: Mapping[str, Any]
+    malformed: str
+    started: Nanos
+    """Monotonic instant of the request: all of its deadlines count from here."""
+    context: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ToolAnswer:
+    """What the engine gets: ``output`` for engines that read, ``spoken`` for those that speak prepared text."""
+
+    output: Mapping[str, Any]
+    failed: bool = False
+    spoken: str = ""
+    status: str = "ok"
+
+
+class Tools(Protocol):
+    """The tools of all agents."""
+
+    async def invoke(self, request: ToolRequest, on_slow: Callable[[], None]) -> ToolAnswer:
+        """Carry out ``request``; ``on_slow`` is called once at the mask point. Never raises because of a backend."""
+        ...
+
+    def mask(self, name: str) -> str:
+        """Phrase that bridges a slow answer of the tool; empty: none."""
+        ...
+
+
+class EngineMaker(Protocol):
+    """Makes sessions of one configured engine."""
+
+    def __call__(self, *, port: EnginePort, sink: EngineSink, clock: Clock) -> EngineSession: ...
+
+
+class CallLedger(Protocol):
+    """The part of ``trust.ledger.Ledger`` that a flow writes to."""
+
+    async def call_started(self, record: CallRecord) -> None:
+        """Durable when it returns. Raises ``LedgerUnavailable``: then the call must be refused."""
+        ...
+
+    def append(self, call: CallId, at: Nanos, kind: Kind, data: Mapping[str, Any] | None = None, /) -> None:
+        """Add a step to the call's timeline, without waiting. ``at`` is monotonic."""
+        ...
+
+    def answered(self, call: CallId, at: Nanos) -> None:
+        """The call was answered."""
+        ...
+
+    async def call_ended(
+        self, call: CallId, outcome: Outcome, *, at: Nanos, recordings: tuple[str, ...] = ()
+    ) -> None:
+        """Close the record. Raises ``LedgerUnavailable`` when it is not durable yet; it is kept until it is."""
+        ...
+
+
+class Meter(Protocol):
+    """Counters and distributions of calls; ``operations.metrics`` implements it. Times are spans."""
+
+    def call_arrived(self) -> None: ...
+
+    def call_answered(self, setup: Nanos) -> None: ...
+
+    def call_ended(self, outcome: Outcome, duration: Nanos) -> None: ...
+
+    def first_audio(self, after: Nanos) -> None: ...
+
+    def response(self, after: Nanos) -> None: ...
+
+    def barge_in(self, flush: Nanos) -> None: ...
+
+    def masked(self) -> None: ...
+
+    def tool(self, name: str, status: str, took: Nanos) -> None: ...
+
+    def engine_failed(self, engine: str) -> None: ...
+
+    def transfer(self, result: str, release: Nanos | None) -> None: ...
+
+    def inbox_dropped(self, kind: str, count: int) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """A configured engine: how to make a session, its kind for the record, and how long it may take."""
+
+    kind: str
+    make: EngineMaker
+    ready_timeout: Nanos
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """Everything a call is handled with. One for all calls of a process and a configuration."""
+
+    clock: Clock
+    ledger: CallLedger
+    tools: Tools
+    voice: Voice
+    meter: Meter
+    engines: Mapping[str, Engine]
+    agents: Mapping[str, Agent]
+    briefs: Mapping[str, Brief]
+    """Per agent: instructions, tool specifications and dialogue, without a call's own context."""
+    queues: Mapping[str, Queue]
+    routes: tuple[Route, ...]
+    data_dir: Path
+    config_hash: str
+    new_id: Callable[[], CallId]

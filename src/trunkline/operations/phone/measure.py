@@ -73,11 +73,21 @@ def speech_threshold(levels: NDArray[np.float64]) -> float:
 
 
 def speech_segments(
-    samples: Samples, rate: int, *, min_speech_s: float = 0.08, join_s: float = 0.35
+    samples: Samples,
+    rate: int,
+    *,
+    min_speech_s: float = 0.08,
+    join_s: float = 0.35,
+    threshold_dbfs: float | None = None,
 ) -> tuple[Segment, ...]:
-    """Stretches of speech: pauses up to ``join_s`` inside are bridged, bursts under ``min_speech_s`` ignored."""
+    """Stretches of speech: pauses up to ``join_s`` inside are bridged, bursts under ``min_speech_s`` ignored.
+
+    Without ``threshold_dbfs`` the level of speech is derived from the recording's own quiet parts, so a recording
+    that is all speech has none: give a threshold for a cutting.
+    """
     levels = frame_levels(samples, rate)
-    loud = np.flatnonzero(levels > speech_threshold(levels))
+    threshold = speech_threshold(levels) if threshold_dbfs is None else threshold_dbfs
+    loud = np.flatnonzero(levels > threshold)
     if len(loud) == 0:
         return ()
     breaks = np.flatnonzero(np.diff(loud) * FRAME_S > join_s)

@@ -7,7 +7,7 @@ of the media core, so that the core can be judged by it. Sockets are in ``witnes
 import struct
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
@@ -146,7 +146,7 @@ class Reception:
     gaps: int = 0
     """Pauses above 60 ms between two packets."""
     longest_gap_ms: float = 0.0
-    by_source: Mapping[str, int] | None = None
+    by_source: Mapping[str, int] = field(default_factory=dict)
     first_at: Nanos | None = None
     last_at: Nanos | None = None
 

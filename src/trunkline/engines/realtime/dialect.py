@@ -137,8 +137,7 @@ class RealtimeDialect(Dialect):
                 assert_never(command)
         self._ask(now)
 
-    def heard(self, heard: Heard, now: Nanos) -> None:
-        del now
+    def heard(self, heard: Heard) -> None:
         if (item := self._answers.items.get(heard.item)) is not None:
             item.total_ms = heard.total_ms
 
@@ -230,7 +229,7 @@ class RealtimeDialect(Dialect):
         error = read_error(object_of(message, "error"))
         self._error(now, f"the caller's words were not transcribed: {error.message}", error.code, error.fault)
 
-    def _on_response_created(self, message: dict[str, Any], now: Nanos) -> None:
+    def _on_response_created(self, message: dict[str, Any], _: Nanos) -> None:
         response = object_of(message, "response")
         name, tag = text_of(response, "id"), text_of(response, "metadata", "trunkline")
         ours = self._gate.created(name, tag)

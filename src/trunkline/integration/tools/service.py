@@ -1,0 +1,92 @@
+"""Tools as the composition root opens them: connectors from configuration, registry, invoker, closed together."""
+
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from typing import Final
+
+from trunkline.config import Config
+from trunkline.config.source import combine
+from trunkline.integration.connectors import Connector, Context, Health, create_connector, settings_of
+from trunkline.integration.tools.contract import ToolOutcome, ToolRequest
+from trunkline.integration.tools.invoke import Invoker, OnSlow
+from trunkline.integration.tools.registry import Registry, Tool, build_registry
+from trunkline.model import Clock, ConfigError, Nanos, TraceId, seconds
+from trunkline.trust.ledger import Record
+
+PROBE: Final = seconds(2)
+"""How long a system may take to answer a probe."""
+
+
+class Tools:
+    """All tools of one configuration. Made by ``open_tools``."""
+
+    def __init__(
+        self, registry: Registry, connectors: dict[str, Connector], *, clock: Clock, record: Record
+    ) -> None:
+        self._registry, self._connectors, self._clock = registry, connectors, clock
+        self._invoker = Invoker(registry, connectors, clock=clock, record=record)
+
+    def for_agent(self, agent: str) -> tuple[Tool, ...]:
+        """The agent's tools, for its engine's brief."""
+        return self._registry.for_agent(agent)
+
+    async def invoke(self, request: ToolRequest, *, on_slow: OnSlow) -> ToolOutcome:
+        """See ``Invoker.invoke``."""
+        return await self._invoker.invoke(request, on_slow=on_slow)
+
+    async def probe(self, *, within: Nanos = PROBE) -> dict[str, Health]:
+        """Ask every connector whether its system works, one after the other."""
+        health: dict[str, Health] = {}
+        for name, connector in self._connectors.items():
+            ctx = Context(Nanos(self._clock.now() + within), TraceId(f"probe-{name}"), self._clock)
+            health[name] = await connector.probe(ctx)
+        return health
+
+    async def close(self) -> None:
+        """Close the connectors, then wait for what they still run."""
+        await _close(self._connectors)
+        await self._invoker.close()
+
+
+@asynccontextmanager
+async def open_tools(config: Config, *, clock: Clock, record: Record) -> AsyncIterator[Tools]:
+    """Connectors and tools of ``config``. Raises one ``ConfigError`` with every mistake."""
+    connectors, mistakes = _connectors(config)
+    try:
+        if mistakes:
+            raise combine(mistakes)
+        tools = Tools(build_registry(config, connectors), connectors, clock=clock, record=record)
+    except BaseException:
+        await _close(connectors)
+        raise
+    try:
+        yield tools
+    finally:
+        await tools.close()
+
+
+def check_tools(config: Config) -> Iterable[ConfigError]:
+    """Every mistake in the sections ``connectors`` and ``tools``. Opens no connection that stays."""
+    connectors, mistakes = _connectors(config)
+    yield from mistakes
+    try:
+        build_registry(config, connectors)
+    except ConfigError as bad:
+        yield bad
+
+
+def _connectors(config: Config) -> tuple[dict[str, Connector], list[ConfigError]]:
+    made: dict[str, Connector] = {}
+    mistakes: list[ConfigError] = []
+    for name, connector in config.root.connectors.items():
+        settings = settings_of(config.document, ("connectors", name, "settings"))
+        try:
+            made[name] = create_connector(connector.kind, settings)
+        except ConfigError as bad:
+            mistakes.append(bad)
+    return made, mistakes
+
+
+async def _close(connectors: dict[str, Connector]) -> None:
+    for connector in connectors.values():
+        await connector.close()

@@ -181,6 +181,10 @@ class RealtimeEngine(Strict):
     """A speech-to-speech engine that speaks the OpenAI Realtime dialect over a WebSocket."""
 
     kind: Literal["realtime"] = Field(description="`realtime`: the OpenAI Realtime dialect over WebSocket.")
+    settings: dict[str, Any] = Field(
+        default_factory=dict,
+        description="Further settings of this kind of engine; checked by the engine itself.",
+    )
     url: SocketUrl = Field(description="WebSocket URL of the engine.")
     model: str = Field(min_length=1, max_length=200, description="Model to ask for.")
     api_key: SecretRef | None = Field(None, description="Reference to the key sent as bearer token.")
@@ -237,6 +241,11 @@ class Tool(Strict):
         "",
         max_length=1000,
         description="Sentence with `{fields}` of the result, for engines that speak prepared text.",
+    )
+    not_found: str = Field(
+        "",
+        max_length=1000,
+        description="Sentence with `{fields}` of the arguments, said when there is no such record.",
     )
     unavailable: str = Field(
         "I can't look that up at the moment.", max_length=500, description="What is said when it fails."

@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from trunkline.config import Agent, Queue, Route
-from trunkline.engines.contract import Brief, EngineSession, EngineSink
+from trunkline.engines.contract import Brief, EngineFactory
 from trunkline.model import CallId, Clock, Nanos, Outcome, ToolCallId
-from trunkline.telephony.media.port import EnginePort
 from trunkline.trust.ledger import CallRecord, Kind
 
 
@@ -73,12 +72,6 @@ class Tools(Protocol):
         ...
 
 
-class EngineMaker(Protocol):
-    """Makes sessions of one configured engine."""
-
-    def __call__(self, *, port: EnginePort, sink: EngineSink, clock: Clock) -> EngineSession: ...
-
-
 class CallLedger(Protocol):
     """The part of ``trust.ledger.Ledger`` that a flow writes to."""
 
@@ -132,7 +125,7 @@ class Engine:
     """A configured engine: how to make a session, its kind for the record, and how long it may take."""
 
     kind: str
-    make: EngineMaker
+    make: EngineFactory
     ready_timeout: Nanos
 
 

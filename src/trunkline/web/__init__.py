@@ -1,0 +1,1 @@
+"""What people and programs see over HTTP. Gets everything it shows injected; imports no leaf room."""

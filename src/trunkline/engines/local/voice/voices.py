@@ -100,9 +100,9 @@ class Voices:
             return b"".join([piece async for piece in pieces])
 
     def close(self) -> None:
-        """Refuse new texts and let the threads go; a sentence in the making is finished unheard."""
+        """Refuse new texts and let the threads go, waiting for the sentences in the making (a tenth of a second)."""
         self._closed = True
-        self._executor.shutdown(wait=False, cancel_futures=True)
+        self._executor.shutdown(cancel_futures=True)
 
     def _check(self, text: str, voice: str) -> None:
         if self._closed:

@@ -1,0 +1,51 @@
+"""Conversations by document: the YAML's models, meaning of words, grammars for each moment, and the sans-IO core.
+
+Owns what is said next. Refuses audio, threads and clocks.
+"""
+
+from trunkline.engines.local.dialogue.core import (
+    Answer,
+    Begin,
+    CallerStarted,
+    CallTool,
+    Cut,
+    Dialogue,
+    Expectation,
+    HandOver,
+    HangUp,
+    Heard,
+    Input,
+    Mode,
+    Output,
+    Pressed,
+    Quiet,
+    Say,
+    Script,
+    Tick,
+)
+from trunkline.engines.local.dialogue.document import DialogueDocument, check_dialogue, load_dialogue, schema
+
+__all__ = [
+    "Answer",
+    "Begin",
+    "CallTool",
+    "CallerStarted",
+    "Cut",
+    "Dialogue",
+    "DialogueDocument",
+    "Expectation",
+    "HandOver",
+    "HangUp",
+    "Heard",
+    "Input",
+    "Mode",
+    "Output",
+    "Pressed",
+    "Quiet",
+    "Say",
+    "Script",
+    "Tick",
+    "check_dialogue",
+    "load_dialogue",
+    "schema",
+]

@@ -6,7 +6,7 @@ speak any protocol: legs, engines, media, tools and the ledger are reached throu
 
 from trunkline.calls.admission import Admission
 from trunkline.calls.flow import run_call
-from trunkline.calls.ports import Desk, Engine, Meter, Speech, ToolAnswer, ToolRequest, Tools, Voice
+from trunkline.calls.ports import Desk, Engine, Meter, Speech, Tools, Voice
 from trunkline.calls.switchboard import CallView, Switchboard
 
 __all__ = [
@@ -17,8 +17,6 @@ __all__ = [
     "Meter",
     "Speech",
     "Switchboard",
-    "ToolAnswer",
-    "ToolRequest",
     "Tools",
     "Voice",
     "run_call",

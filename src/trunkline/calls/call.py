@@ -42,7 +42,9 @@ from trunkline.telephony.legs.contract import (
     LegEvent,
     LegHeld,
     LegResumed,
+    LegRinging,
     TransferProgress,
+    TransferRequested,
 )
 from trunkline.telephony.media.port import (
     FirstPacket,
@@ -149,7 +151,7 @@ class Call:
             call=self.id,
             agent_name=route.agent,
             agent=agent,
-            tools=self.desk.tools,
+            backend=self.desk.tools,
             voice=self.desk.voice,
             clock=self.desk.clock,
             outlet=self.outlet,
@@ -286,6 +288,9 @@ class Call:
                 self.ended = event
                 if self.state is not State.RELEASED:
                     raise CallOver(leg_outcome(event))
+            case LegRinging() | TransferRequested():
+                # Inbound callers neither ring nor are they transferred by their own REFER; the leg refuses it.
+                pass
             case _:
                 assert_never(event)
 
@@ -315,7 +320,7 @@ class Call:
                 engine.lost = event
                 self.desk.meter.engine_failed(engine.name)
             case ToolCall() if self.tools is not None:
-                self.tools.start(event, self.context())
+                self.tools.start(event)
             case ToolCallCancelled(id=id_) if self.tools is not None:
                 self.tools.cancel(id_)
             case HandOver() | HangUp():

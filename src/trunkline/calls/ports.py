@@ -4,13 +4,14 @@ Engines, tools, voice and ledger arrive through these, so that a flow is tested 
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from trunkline.config import Agent, Queue, Route
 from trunkline.engines.contract import Brief, EngineFactory
-from trunkline.model import CallId, Clock, Nanos, Outcome, ToolCallId
+from trunkline.integration.tools import Tool, ToolOutcome, ToolRequest
+from trunkline.model import CallId, Clock, Nanos, Outcome
 from trunkline.trust.ledger import CallRecord, Kind
 
 
@@ -35,40 +36,11 @@ class Voice(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class ToolRequest:
-    """One request of an engine for a tool, with what the room of tools needs to decide about it."""
-
-    call: CallId
-    agent: str
-    id: ToolCallId
-    name: str
-    arguments: Mapping[str, Any]
-    malformed: str
-    started: Nanos
-    """Monotonic instant of the request: all of its deadlines count from here."""
-    context: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class ToolAnswer:
-    """What the engine gets: ``output`` for engines that read, ``spoken`` for those that speak prepared text."""
-
-    output: Mapping[str, Any]
-    failed: bool = False
-    spoken: str = ""
-    status: str = "ok"
-
-
 class Tools(Protocol):
-    """The tools of all agents."""
+    """The tools of all agents (``integration.tools.Tools``)."""
 
-    async def invoke(self, request: ToolRequest, on_slow: Callable[[], None]) -> ToolAnswer:
-        """Carry out ``request``; ``on_slow`` is called once at the mask point. Never raises because of a backend."""
-        ...
-
-    def mask(self, name: str) -> str:
-        """Phrase that bridges a slow answer of the tool; empty: none."""
+    async def invoke(self, request: ToolRequest, *, on_slow: Callable[[Tool], None]) -> ToolOutcome:
+        """Carry out ``request``; ``on_slow`` is called once at the mask point. Raises only cancellation."""
         ...
 
 

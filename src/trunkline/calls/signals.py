@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
-from trunkline.calls.ports import ToolAnswer
 from trunkline.engines.contract import EngineEvent
+from trunkline.integration.tools import ToolOutcome
 from trunkline.model import Nanos, ToolCallId
 from trunkline.telephony.legs.contract import LegEvent
 from trunkline.telephony.media.port import MediaEvent
@@ -20,10 +20,11 @@ class AlarmRang:
 
 @dataclass(frozen=True, slots=True)
 class MaskDue:
-    """A tool's mask point passed without an answer."""
+    """A tool's mask point passed without an answer; ``phrase`` bridges the wait, empty: none does."""
 
     at: Nanos
     id: ToolCallId
+    phrase: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,7 @@ class ToolDone:
 
     at: Nanos
     id: ToolCallId
-    answer: ToolAnswer
+    outcome: ToolOutcome
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -43,6 +43,8 @@ def leg_entry(event: leg.LegEvent, id_: LegId) -> Step | None:
                 "status": status,
                 "detail": detail,
             }
+        case leg.LegRinging() | leg.TransferRequested():
+            return None
         case _:
             assert_never(event)
 

@@ -12,10 +12,11 @@ from typing import Any, Final
 
 from trunkline.calls.attachment import Outlet
 from trunkline.calls.inbox import Line
-from trunkline.calls.ports import Meter, ToolAnswer, ToolRequest, Tools, Voice
+from trunkline.calls.ports import Meter, Tools, Voice
 from trunkline.calls.signals import MaskDue, ToolDone
 from trunkline.config import Agent
 from trunkline.engines.contract import ToolCall, ToolResult
+from trunkline.integration.tools import Tool, ToolOutcome, ToolRequest, ToolStatus
 from trunkline.model import CallId, Clock, Missing, Nanos, ToolCallId, to_ms
 from trunkline.telephony.media.port import MaskMode, MaskStarted
 from trunkline.trust.ledger import Kind
@@ -40,10 +41,10 @@ class _Running:
     name: str
     started: Nanos
     task: asyncio.Task[None]
-    slow: bool = False
-    """The mask point passed."""
+    due: str = ""
+    """The mask's phrase, once the mask point passed."""
     phrase: str = ""
-    """The mask chosen for this call; set once."""
+    """The same, once it was chosen to be played."""
     masked_at: Nanos | None = None
     """When its audio was queued."""
     mask_ms: int = 0
@@ -56,7 +57,7 @@ class ToolTable:
     call: CallId
     agent_name: str
     agent: Agent
-    tools: Tools
+    backend: Tools
     voice: Voice
     clock: Clock
     outlet: Outlet
@@ -75,7 +76,7 @@ class ToolTable:
         """Whether no tool runs."""
         return not self._running
 
-    def start(self, event: ToolCall, context: Mapping[str, str]) -> None:
+    def start(self, event: ToolCall) -> None:
         """The engine asks. Its answer comes as ``ToolDone`` through the inbox."""
         if event.id in self._running:
             log.warning("the engine used the id of a running tool call again", extra={"call": self.call})
@@ -90,8 +91,6 @@ class ToolTable:
             name=event.name,
             arguments=event.arguments,
             malformed=event.malformed,
-            started=event.at,
-            context=context,
         )
         self._running[event.id] = _Running(event.name, event.at, self.spawn(self._run(request)))
 
@@ -110,7 +109,7 @@ class ToolTable:
     def mask_due(self, signal: MaskDue) -> None:
         """The mask point of a tool passed."""
         if (running := self._running.get(signal.id)) is not None:
-            running.slow = True
+            running.due = signal.phrase
 
     def watch(self, *, quiet: bool) -> None:
         """Bridge a wait with the tool's phrase as soon as the line is free: it never cuts the agent's own words,
@@ -118,9 +117,9 @@ class ToolTable:
         if not quiet or any(running.phrase for running in self._running.values()):
             return
         for id_, running in self._running.items():
-            if running.slow and (phrase := self.tools.mask(running.name)):
-                running.phrase = phrase
-                self.spawn(self._mask(id_, phrase))
+            if running.due:
+                running.phrase = running.due
+                self.spawn(self._mask(id_, running.phrase))
                 return
 
     def mask_started(self, event: MaskStarted) -> None:
@@ -136,18 +135,21 @@ class ToolTable:
         if running is None:
             return
         self._unmask(running)
-        answer = signal.answer
-        self.meter.tool(running.name, answer.status, Nanos(signal.at - running.started))
+        outcome = signal.outcome
+        self.meter.tool(running.name, outcome.status, Nanos(signal.at - running.started))
         self.outlet.command(
-            ToolResult(id=signal.id, output=answer.output, failed=answer.failed, spoken=answer.spoken)
+            ToolResult(id=signal.id, output=outcome.output, failed=outcome.failed, spoken=outcome.spoken)
         )
 
     async def _run(self, request: ToolRequest) -> None:
+        def slow(tool: Tool) -> None:
+            self.line(MaskDue(at=self.clock.now(), id=request.id, phrase=tool.mask))
+
         async with self._places:
             try:
-                answer = await self.tools.invoke(request, lambda: self._slow(request.id))
+                outcome = await self.backend.invoke(request, on_slow=slow)
             except Exception as bug:
-                # ``invoke`` turns every failure into an answer; what comes here is our own mistake, and the
+                # ``invoke`` turns every failure into an outcome; what comes here is our own mistake, and the
                 # caller must not pay for it with silence.
                 log.exception("a tool call failed", extra={"call": self.call, "tool": request.name})
                 self.note(
@@ -155,11 +157,8 @@ class ToolTable:
                     Kind.BUG,
                     {"where": f"tool {request.name}", "detail": type(bug).__name__},
                 )
-                answer = _unavailable("the tool failed")
-        self.line(ToolDone(at=self.clock.now(), id=request.id, answer=answer))
-
-    def _slow(self, id_: ToolCallId) -> None:
-        self.line(MaskDue(at=self.clock.now(), id=id_))
+                outcome = ToolOutcome(ToolStatus.FAILED, {"error": "the tool failed"})
+        self.line(ToolDone(at=self.clock.now(), id=request.id, outcome=outcome))
 
     async def _mask(self, id_: ToolCallId, phrase: str) -> None:
         try:
@@ -185,11 +184,8 @@ class ToolTable:
     def _refuse(self, event: ToolCall) -> None:
         why = f"{len(self._running)} tool calls of this call have no answer yet"
         self.note(
-            event.at, Kind.TOOL_REFUSED, {"id": event.id, "tool": event.name, "status": "denied", "why": why}
+            event.at,
+            Kind.TOOL_REFUSED,
+            {"id": event.id, "tool": event.name, "status": ToolStatus.DENIED, "why": why},
         )
-        answer = _unavailable(why)
-        self.outlet.command(ToolResult(id=event.id, output=answer.output, failed=True))
-
-
-def _unavailable(why: str) -> ToolAnswer:
-    return ToolAnswer(output={"error": why}, failed=True, status="failed")
+        self.outlet.command(ToolResult(id=event.id, output={"error": why}, failed=True))

@@ -6,9 +6,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-from trunkline.calls import Admission, Desk, Engine, Speech, Switchboard, ToolAnswer, ToolRequest
+from trunkline.calls import Admission, Desk, Engine, Speech, Switchboard
 from trunkline.config import Agent, DnisPattern, Queue, Route
 from trunkline.engines.contract import Brief, EngineSession, EngineSink, Greet, ToolSpec
+from trunkline.integration.connectors import Operation, OperationKind
+from trunkline.integration.policy import ArgumentRules, Budget
+from trunkline.integration.tools import Tool, ToolOutcome, ToolRequest, ToolStatus
+from trunkline.integration.tools.spoken import parse_sentence
 from trunkline.model import (
     CallId,
     Clock,
@@ -77,13 +81,30 @@ class MemoryLedger:
         self.recordings[call] = recordings
 
 
+def tool(name: str, *, mask: str = "") -> Tool:
+    """A tool as a registry would hold it, of a connector that nobody asks."""
+    return Tool(
+        name=name,
+        description="",
+        parameters={"type": "object"},
+        connector="none",
+        operation=Operation(name, OperationKind.READ, {"type": "object"}),
+        rules=ArgumentRules({"type": "object"}),
+        budget=Budget(mask=ms(700), hard=seconds(8)),
+        mask=mask,
+        spoken=parse_sentence(""),
+        not_found=parse_sentence(""),
+        unavailable="",
+    )
+
+
 @dataclass
 class FakeTools:
     """Tools that take as long as the test says."""
 
     clock: Clock
-    answer: ToolAnswer = field(
-        default_factory=lambda: ToolAnswer({"status": "shipped"}, spoken="It is shipped.")
+    outcome: ToolOutcome = field(
+        default_factory=lambda: ToolOutcome(ToolStatus.OK, {"status": "shipped"}, "It is shipped.")
     )
     take_ms: int = 100
     mask_ms: int = 700
@@ -92,22 +113,20 @@ class FakeTools:
     requests: list[ToolRequest] = field(default_factory=list)
     cancelled: int = 0
 
-    async def invoke(self, request: ToolRequest, on_slow: Callable[[], None]) -> ToolAnswer:
+    async def invoke(self, request: ToolRequest, *, on_slow: Callable[[Tool], None]) -> ToolOutcome:
         self.requests.append(request)
+        asked = self.clock.now()
         try:
             if self.take_ms > self.mask_ms:
-                await self.clock.sleep_until(Nanos(request.started + ms(self.mask_ms)))
-                on_slow()
-            await self.clock.sleep_until(Nanos(request.started + ms(self.take_ms)))
+                await self.clock.sleep_until(Nanos(asked + ms(self.mask_ms)))
+                on_slow(tool(request.name, mask=self.phrase))
+            await self.clock.sleep_until(Nanos(asked + ms(self.take_ms)))
         except asyncio.CancelledError:
             self.cancelled += 1
             raise
         if self.fail is not None:
             raise self.fail
-        return self.answer
-
-    def mask(self, name: str) -> str:
-        return self.phrase if name else ""
+        return self.outcome
 
 
 @dataclass

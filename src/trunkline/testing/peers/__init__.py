@@ -8,5 +8,17 @@ from trunkline.testing.peers.asterisk import Asterisk
 from trunkline.testing.peers.baresip import Baresip
 from trunkline.testing.peers.program import Program, free_port, free_ports
 from trunkline.testing.peers.sipp import Sipp
+from trunkline.testing.peers.trunkline import COMMAND, TrunklineServer, entries, sockets_of
 
-__all__ = ["Asterisk", "Baresip", "Program", "Sipp", "free_port", "free_ports"]
+__all__ = [
+    "COMMAND",
+    "Asterisk",
+    "Baresip",
+    "Program",
+    "Sipp",
+    "TrunklineServer",
+    "entries",
+    "free_port",
+    "free_ports",
+    "sockets_of",
+]

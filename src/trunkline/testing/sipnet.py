@@ -8,6 +8,7 @@ import heapq
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Final
 
 from trunkline.model import Nanos, seconds
 from trunkline.model.units import MS
@@ -25,6 +26,9 @@ from trunkline.telephony.sip.proto import (
 )
 from trunkline.telephony.sip.proto.ua import Screen
 
+_DELAY: Final = Nanos(5 * MS)
+_NONE: Final = Nanos(0)
+
 
 @dataclass(frozen=True, slots=True)
 class Weather:
@@ -32,8 +36,8 @@ class Weather:
 
     loss: float = 0.0
     duplicate: float = 0.0
-    delay: Nanos = Nanos(5 * MS)
-    jitter: Nanos = Nanos(0)
+    delay: Nanos = _DELAY
+    jitter: Nanos = _NONE
     """Up to so much more delay per datagram, which also reorders."""
 
 

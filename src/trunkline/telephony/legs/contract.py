@@ -96,7 +96,35 @@ class LegEnded:
     detail: str = ""
 
 
-LegEvent = LegAnswered | LegHeld | LegResumed | LegDtmf | TransferProgress | LegEnded
+@dataclass(frozen=True, slots=True)
+class LegRinging:
+    """Outbound: the peer reported progress (180, 183, …). ``early_media`` when it plays something already."""
+
+    at: Nanos
+    status: int
+    early_media: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TransferRequested:
+    """The peer asks us to call ``target`` (a URI exactly as it came). Only legs that were told to accept such
+    requests report them; all others refuse them with 403."""
+
+    at: Nanos
+    target: str
+    referred_by: str = ""
+
+
+LegEvent = (
+    LegRinging
+    | LegAnswered
+    | LegHeld
+    | LegResumed
+    | LegDtmf
+    | TransferProgress
+    | TransferRequested
+    | LegEnded
+)
 
 
 class Leg(Protocol):

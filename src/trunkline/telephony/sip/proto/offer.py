@@ -69,7 +69,8 @@ class OfferAnswer:
         self._version = 0
         self._last = b""
         self._offered: Sdp | None = None
-        self._direction = MediaDirection.SENDRECV
+        self.desired = MediaDirection.SENDRECV
+        """What we want for ourselves: SENDONLY while we hold, INACTIVE while we have no media."""
         self._layout: tuple[Media, ...] = ()
         self._audio_at = 0
         self._agreed: tuple[_Format, int | None] | None = None
@@ -85,9 +86,9 @@ class OfferAnswer:
 
     # --- offers of ours -----------------------------------------------------------------------------
 
-    def offer(self, direction: MediaDirection = MediaDirection.SENDRECV) -> bytes:
+    def offer(self) -> bytes:
         """An offer; the peer's answer goes to ``receive_answer``. Payload types stay what they were."""
-        self._direction = direction
+        direction = self.desired
         formats, attributes = self._our_formats()
         audio = Media(
             "audio", self._port, "RTP/AVP", formats, attributes=(*attributes, *self._common(direction))
@@ -97,18 +98,25 @@ class OfferAnswer:
         self._offered = description
         return self._publish(description)
 
-    def receive_answer(self, body: bytes) -> RtpParameters:
-        """The peer's answer to our last offer. Raises ``BadSdp`` when it does not fit."""
+    def receive_answer(self, body: bytes, *, early: bool = False) -> RtpParameters:
+        """The peer's answer to our last offer; ``early`` when the final one is still to come. Raises
+        ``BadSdp`` when it does not fit."""
         if self._offered is None:
             raise LocalProtocolError("an answer without an offer")
-        offered, self._offered = self._offered, None
+        offered = self._offered
+        if not early:
+            self._offered = None
         answer = parse_sdp(body)
         if len(answer.media) != len(offered.media):
             raise BadSdp("the answer has another number of media sections than the offer", status=488)
         audio = answer.media[self._audio_at]
         if audio.kind != "audio" or audio.port == 0:
             raise BadSdp("the answer refuses our audio", status=488)
-        return self._agree(answer, audio, own=self._direction, rtcp_mux_offered=self._capabilities.rtcp_mux)
+        return self._agree(answer, audio, own=self.desired, rtcp_mux_offered=self._capabilities.rtcp_mux)
+
+    def offer_failed(self) -> None:
+        """Our offer was refused: what was agreed before stays in force (RFC 3264 section 4)."""
+        self._offered = None
 
     @property
     def awaiting_answer(self) -> bool:
@@ -123,7 +131,9 @@ class OfferAnswer:
         at = self._choose_audio(offer)
         audio = offer.media[at]
         wanted = _direction(offer, audio)
-        own = _MIRROR[wanted] if not _is_old_hold(offer, audio) else MediaDirection.INACTIVE
+        own = _restrict(_MIRROR[wanted], self.desired)
+        if _is_old_hold(offer, audio):
+            own = MediaDirection.INACTIVE
         parameters = self._agree(offer, audio, own=own, rtcp_mux_offered=True)
         self._audio_at = at
         self._layout = offer.media
@@ -336,8 +346,13 @@ def _is_old_hold(description: Sdp, audio: Media) -> bool:
 
 def _intersect(own: MediaDirection, theirs: MediaDirection) -> MediaDirection:
     """What we do, given what we said and what the peer says it does."""
-    send = own in _SENDS and theirs in _RECEIVES
-    receive = own in _RECEIVES and theirs in _SENDS
+    return _restrict(own, _MIRROR[theirs])
+
+
+def _restrict(one: MediaDirection, other: MediaDirection) -> MediaDirection:
+    """What both allow, seen from the same side."""
+    send = one in _SENDS and other in _SENDS
+    receive = one in _RECEIVES and other in _RECEIVES
     if send and receive:
         return MediaDirection.SENDRECV
     if send:

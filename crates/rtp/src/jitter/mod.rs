@@ -569,7 +569,7 @@ impl JitterBuffer {
             return false;
         }
         let since = *stream.excess_since.get_or_insert(now);
-        let far_too_much = delay - target > 2 * packet && now.since(since) >= PATIENCE;
+        let far_too_much = delay - target > 2 * packet.max(frame) && now.since(since) >= PATIENCE;
         if (self.quiet && now.since(since) >= PACE) || far_too_much {
             stream.excess_since = None;
             stream.skip(i64::from(front_samples), now, &self.estimator);

@@ -24,6 +24,7 @@ from trunkline.telephony.sip.proto import (
     UserAgent,
     parse_datagram,
 )
+from trunkline.telephony.sip.proto.message import response_to, set_body
 from trunkline.telephony.sip.proto.ua import Screen
 
 _DELAY: Final = Nanos(5 * MS)
@@ -87,6 +88,80 @@ class SipNode:
         return not (ua.sessions or ua.dialogs or ua.transactions or ua.timers or ua.traces)
 
 
+@dataclass(slots=True)
+class Stranger:
+    """A peer that is nothing but bytes at an address: for scripted and malformed behaviour."""
+
+    net: "SipNetwork"
+    host: str
+    port: int
+    received: list[Request | Response] = field(default_factory=list)
+
+    def send(self, target: SipNode, data: bytes) -> None:
+        """A datagram, delivered at once."""
+        self.net.inject(data, (self.host, self.port), target)
+
+    def request(
+        self,
+        method: str,
+        *,
+        to: str = "<sip:1000@10.0.0.2>",
+        uri: str = "sip:1000@10.0.0.2",
+        cseq: str = "",
+        branch: str = "z9hG4bK-1",
+        tag: str = "stranger",
+        call_id: str = "stranger-call",
+        headers: tuple[str, ...] = (),
+        body: bytes = b"",
+        length: bool = True,
+        name: bytes = b"",
+    ) -> bytes:
+        """A request as bytes. ``headers`` are whole lines; ``name`` is a raw display name for From."""
+        lines = [
+            f"{method} {uri} SIP/2.0",
+            f"Via: SIP/2.0/UDP {self.host}:{self.port};branch={branch};rport",
+            "Max-Forwards: 70",
+            f"To: {to}",
+            f"Call-ID: {call_id}",
+            f"CSeq: {cseq or '1 ' + method}",
+            f"Contact: <sip:stranger@{self.host}:{self.port}>",
+            *headers,
+        ]
+        if body and not any(line.lower().startswith("content-type") for line in headers):
+            lines.append("Content-Type: application/sdp")
+        if length:
+            lines.append(f"Content-Length: {len(body)}")
+        from_ = b"From: " + name + f"<sip:stranger@{self.host}>;tag={tag}".encode()
+        return b"\r\n".join([*(line.encode() for line in lines), from_, b"", body])
+
+    def respond(
+        self,
+        request: Request,
+        status: int,
+        *,
+        tag: str = "",
+        headers: tuple[str, ...] = (),
+        body: bytes = b"",
+    ) -> bytes:
+        """A response to a request that was received."""
+        response = response_to(request, status, to_tag=tag)
+        for line in headers:
+            header, _, value = line.partition(": ")
+            response.headers.add(header, value)
+        set_body(response, body, "application/sdp")
+        return response.to_bytes()
+
+    def responses(self, method: str = "") -> list[Response]:
+        """Responses received, those to ``method`` when given."""
+        found = [message for message in self.received if isinstance(message, Response)]
+        return [message for message in found if not method or message.cseq.method == method]
+
+    def requests(self, method: str) -> list[Request]:
+        """Requests received with this method."""
+        found = [message for message in self.received if isinstance(message, Request)]
+        return [message for message in found if message.method == method]
+
+
 Tamper = Callable[[SipNode, Send], bytes | None]
 """Sees every message before it leaves; gives what is sent instead, None to lose it."""
 
@@ -103,6 +178,7 @@ class SipNetwork:
         self.keep_wire = True
         self._random = random.Random(seed)
         self._nodes: dict[tuple[str, int], SipNode] = {}
+        self._strangers: dict[tuple[str, int], Stranger] = {}
         self._queue: list[tuple[int, int, Callable[[], None]]] = []
         self._serial = 0
 
@@ -128,6 +204,11 @@ class SipNetwork:
         )
         node = self._nodes[host, port] = SipNode(self, host, port, ua)
         return node
+
+    def stranger(self, host: str, port: int = 5060) -> Stranger:
+        """A peer of bytes."""
+        found = self._strangers[host, port] = Stranger(self, host, port)
+        return found
 
     def pump(self, node: SipNode) -> None:
         """Carry out what the node's user agent wants."""
@@ -203,6 +284,10 @@ class SipNetwork:
         if self.keep_wire and data is not None:
             message = parse_datagram(data)
             self.wire.append((self.now, f"{node.host}:{node.port}", f"{peer.host}:{peer.port}", message))
+        stranger = self._strangers.get((peer.host, peer.port))
+        if stranger is not None and data is not None:
+            stranger.received.append(parse_datagram(data))
+            return
         target = self._nodes.get((peer.host, peer.port))
         if peer.transport == "TCP":
             self._send_stream(node, item, data, target)

@@ -5,8 +5,9 @@ after every call. It owns what the engine's protocol allows and when; it refuses
 audio messages never reach it, they are split off in the media core.
 """
 
+import re
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import msgspec
 
@@ -58,7 +59,7 @@ class Dialect(Protocol):
         """Carry out a command; only after ``SessionReady``."""
         ...
 
-    def heard(self, heard: Heard, now: Nanos) -> None:
+    def heard(self, heard: Heard) -> None:
         """The media core's measure of how much of an item exists and was heard."""
         ...
 
@@ -75,10 +76,23 @@ class Dialect(Protocol):
         ...
 
 
+_HIGH, _LOW = r"\\u[dD][89abAB][0-9a-fA-F]{2}", r"\\u[dD][c-fC-F][0-9a-fA-F]{2}"
+_HALF_PAIR: Final = re.compile(f"{_HIGH}(?!{_LOW})|(?<!{_HIGH}){_LOW}")
+
+
 def parse_object(text: str) -> dict[str, Any]:
-    """``text`` as a JSON object. Raises ``RemoteProtocolError`` that says where it goes wrong, not what it holds."""
+    """``text`` as a JSON object. Raises ``RemoteProtocolError`` that says where it goes wrong, not what it holds.
+
+    Half of a surrogate pair, which models now and then produce, becomes U+FFFD instead of spoiling the message.
+    """
     try:
-        message = msgspec.json.decode(text)
+        try:
+            message = msgspec.json.decode(text)
+        except msgspec.DecodeError:
+            mended = _HALF_PAIR.sub(r"\\ufffd", text)
+            if mended == text:
+                raise
+            message = msgspec.json.decode(mended)
     except (msgspec.DecodeError, UnicodeEncodeError, RecursionError) as bad:
         raise RemoteProtocolError(f"not JSON: {str(bad)[:120]}") from None
     if not isinstance(message, dict):

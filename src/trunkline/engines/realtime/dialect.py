@@ -231,7 +231,8 @@ class RealtimeDialect(Dialect):
 
     def _on_response_created(self, message: dict[str, Any], _: Nanos) -> None:
         response = object_of(message, "response")
-        name, tag = text_of(response, "id"), text_of(response, "metadata", "trunkline")
+        name = text_of(response, "id")
+        tag = text_of(response, "metadata", "trunkline") if "metadata" in response else None
         ours = self._gate.created(name, tag)
         if ours is not None and ours is self._farewell:
             self._farewell_response = name

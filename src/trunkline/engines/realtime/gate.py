@@ -61,7 +61,8 @@ class ResponseGate:
     _open_calls: dict[str, str] = field(default_factory=dict)
     _hold_until: Nanos | None = None
     _requested_until: Nanos | None = None
-    _echoes: bool = False
+    _assumed: Request | None = None
+    """A request that an untagged response was taken to answer."""
     _tags: int = 0
 
     # --- what we want ------------------------------------------------------------------------------------
@@ -99,12 +100,13 @@ class ResponseGate:
         self.speaking = False
         self._hold_until = Nanos(now + OWN_ANSWER_WAIT) if self.server_answers else None
 
-    def created(self, response: str, tag: str) -> Request | None:
-        """The server began a response; returns our request when it is the answer to it."""
-        self._echoes = self._echoes or bool(tag)
+    def created(self, response: str, tag: str | None) -> Request | None:
+        """The server began a response; returns our request when it is the answer to it. ``tag`` is None when the
+        server does not return tags: then a request that waits is taken to be answered."""
         ours = self.requested
-        if ours is not None and tag != ours.tag and (tag or self._echoes):
+        if ours is not None and tag is not None and tag != ours.tag:
             ours = None
+        self._assumed = ours if tag is None else None
         if ours is not None:
             self.requested, self._requested_until = None, None
             self._items = {name: item for name, item in self._items.items() if name not in self._asked}
@@ -117,12 +119,14 @@ class ResponseGate:
     def done(self, response: str) -> None:
         """A response ended. One that we did not see begin leaves the known one alone."""
         if response == self.active:
-            self.active = ""
+            self.active, self._assumed = "", None
 
     def refused(self, now: Nanos, *, busy: bool) -> Request | None:
         """The server refused our request. When it was ``busy`` the request goes back to the head of the queue,
         otherwise it is returned, given up."""
         request, self.requested, self._requested_until = self.requested, None, None
+        if request is None and busy:
+            request, self._assumed = self._assumed, None
         if request is None:
             return None
         if busy:

@@ -4,7 +4,7 @@ Owns the meaning of each step in time. Knows the phone only as ``Phone``: who is
 the wire, how to speak. Refuses to dial: ``caller`` does.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -34,7 +34,7 @@ TICK: Final = 20 * MS
 Clip = tuple[bytes, int]
 """PCM (16 bit, mono) and its sample rate."""
 
-Voice = Callable[[str, str], Clip]
+Voice = Callable[[str, str], Awaitable[Clip]]
 """Speaks a text with a voice (empty: the default)."""
 
 
@@ -94,13 +94,13 @@ class Done:
     detail: Mapping[str, Any] = field(default_factory=dict)
 
 
-def rehearse(script: Script, voice: Voice) -> dict[int, Clip]:
+async def rehearse(script: Script, voice: Voice) -> dict[int, Clip]:
     """Speak and read everything the script will say, by the step's index, before anybody is dialled."""
     clips: dict[int, Clip] = {}
     for index, line in enumerate(script.lines):
         match line.step:
             case Say(say=text, voice=name) | Interrupt(say=text, voice=name):
-                clips[index] = voice(text, name or script.voice)
+                clips[index] = await voice(text, name or script.voice)
             case Play(file=file):
                 clips[index] = read_playable(script.file.parent / file)
             case _:

@@ -66,7 +66,7 @@ class TalkingPhone:
         self.over = "we hung up"
 
 
-def voice(text: str, name: str) -> Clip:
+async def voice(text: str, name: str) -> Clip:
     return bytes(2 * 8 * 100 * len(text.split())), 8000
 
 
@@ -81,7 +81,7 @@ def clock() -> VirtualClock:
 
 async def follow(clock: VirtualClock, phone: TalkingPhone, text: str) -> Follower:
     made = script(text)
-    follower = Follower(made, phone, rehearse(made, voice), clock)
+    follower = Follower(made, phone, await rehearse(made, voice), clock)
     far_end = asyncio.create_task(phone.talk())
     try:
         await follower.run()

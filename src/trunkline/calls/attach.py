@@ -13,7 +13,7 @@ from trunkline.calls.call import Call
 from trunkline.calls.turns import LOCAL_ITEM
 from trunkline.calls.waiting import within
 from trunkline.engines.contract import Greet
-from trunkline.model import LocalError, Missing, Nanos, TrunklineError, seconds
+from trunkline.model import LocalError, Nanos, TrunklineError, seconds
 from trunkline.trust.ledger import Kind
 
 log = logging.getLogger(__name__)
@@ -145,7 +145,7 @@ async def say_locally(call: Call, text: str) -> None:
         return
     try:
         speech = await call.during(call.desk.voice.say(text, call.agent.voice))
-    except Missing as absent:
+    except TrunklineError as absent:
         log.warning("nothing said: %s", absent, extra={"call": call.id})
         return
     item = f"{LOCAL_ITEM}{call.now()}"

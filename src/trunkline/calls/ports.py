@@ -32,7 +32,8 @@ class Voice(Protocol):
     """The local voice, for masks and for the words when an engine cannot speak."""
 
     async def say(self, text: str, voice: str) -> Speech:
-        """``text`` as audio; an unknown ``voice`` means the default one. Raises ``Missing`` without a voice."""
+        """``text`` as audio; an unknown ``voice`` means the default one. Raises ``Missing`` without a
+        voice, ``Overloaded`` when too much is being said."""
         ...
 
 

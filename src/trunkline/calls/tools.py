@@ -17,7 +17,7 @@ from trunkline.calls.signals import MaskDue, ToolDone
 from trunkline.config import Agent
 from trunkline.engines.contract import ToolCall, ToolResult
 from trunkline.integration.tools import Tool, ToolOutcome, ToolRequest, ToolStatus
-from trunkline.model import CallId, Clock, Missing, Nanos, ToolCallId, to_ms
+from trunkline.model import CallId, Clock, Nanos, ToolCallId, TrunklineError, to_ms
 from trunkline.telephony.media.port import MaskMode, MaskStarted
 from trunkline.trust.ledger import Kind
 
@@ -163,7 +163,7 @@ class ToolTable:
     async def _mask(self, id_: ToolCallId, phrase: str) -> None:
         try:
             speech = await self.voice.say(phrase, self.agent.voice)
-        except Missing as absent:
+        except TrunklineError as absent:
             log.warning("no mask: %s", absent, extra={"call": self.call})
             return
         running = self._running.get(id_)

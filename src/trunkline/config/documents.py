@@ -39,6 +39,21 @@ class Codec(StrEnum):
     L16 = "L16"
 
 
+class Strangers(StrEnum):
+    """What an INVITE from no trunk's network is answered with."""
+
+    REJECT = "reject"
+    SILENCE = "silence"
+
+
+class DtmfMode(StrEnum):
+    """How digits are sent to a trunk; received ones are understood either way."""
+
+    RFC4733 = "rfc4733"
+    INFO = "info"
+    NONE = "none"
+
+
 class SipServer(Strict):
     """Where SIP is listened for."""
 
@@ -50,6 +65,10 @@ class SipServer(Strict):
     advertised_host: Host | None = Field(
         None,
         description="Address put into Contact and Via when it differs from `host` (NAT, or host 0.0.0.0).",
+    )
+    strangers: Annotated[Strangers, Field(strict=False)] = Field(
+        Strangers.REJECT,
+        description="What sources that belong to no trunk get: `reject` (403) or `silence` (no answer).",
     )
 
 
@@ -153,6 +172,9 @@ class Trunk(Strict):
     codecs: tuple[Annotated[Codec, Field(strict=False)], ...] = Field(
         (Codec.PCMU, Codec.PCMA), min_length=1, strict=False, description="Codecs accepted, best first."
     )
+    dtmf: Annotated[DtmfMode, Field(strict=False)] = Field(
+        DtmfMode.RFC4733, description="How digits are sent to it: `rfc4733`, `info` or `none`."
+    )
     trusted: bool = Field(
         False,
         description="Believe P-Asserted-Identity of this trunk (a network you operate or have a contract with).",
@@ -173,6 +195,10 @@ class LocalEngine(Strict):
 
     kind: Literal["local"] = Field(
         description="`local`: speech recognition, dialogue and voice in this process."
+    )
+    settings: dict[str, Any] = Field(
+        default_factory=dict,
+        description="Further settings of this kind of engine; checked by the engine itself.",
     )
     ready_timeout_s: float = Field(5.0, gt=0, le=60, description="How long it may take to become ready.")
 

@@ -50,15 +50,21 @@ class Document:
         try:
             return model.model_validate(self.data)
         except ValidationError as invalid:
-            errors = invalid.errors(include_url=False)
-            inner = [tuple(e["loc"]) for e in errors]
-            told = [e for e in errors if not _follows(e["type"], tuple(e["loc"]), inner)]
-            raise combine([self._explain(e, model) for e in told]) from None
+            raise combine(self.explain(invalid, model)) from None
 
-    def _explain(self, error: ErrorDetails, model: type[BaseModel]) -> ConfigError:
+    def explain(
+        self, invalid: ValidationError, model: type[BaseModel], *, under: Path_ = ()
+    ) -> list[ConfigError]:
+        """Pydantic's findings in our words, each with its line. ``under`` is where the validated part lies."""
+        errors = invalid.errors(include_url=False)
+        inner = [tuple(e["loc"]) for e in errors]
+        told = [e for e in errors if not _follows(e["type"], tuple(e["loc"]), inner)]
+        return [self._explain(e, model, under) for e in told]
+
+    def _explain(self, error: ErrorDetails, model: type[BaseModel], under: Path_) -> ConfigError:
         """Pydantic's finding in our words. Its location may name union members; those are left out."""
         message, context = error["msg"], error.get("ctx", {})
-        path = self._written(tuple(error["loc"]))
+        path = self._written((*under, *error["loc"]))
         match error["type"]:
             case "extra_forbidden":
                 close = difflib.get_close_matches(str(path[-1]), _keys(model), n=1)

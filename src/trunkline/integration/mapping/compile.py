@@ -220,8 +220,8 @@ def _date(pattern: str, century_from: int) -> Step:
 
 
 def _boolean(rule: Boolean) -> Step:
-    words = {str(value).lower(): True for value in rule.true} | {
-        str(value).lower(): False for value in rule.false
+    words = {str(value).lower(): True for value in rule.true_values} | {
+        str(value).lower(): False for value in rule.false_values
     }
 
     def read(value: Any) -> bool:

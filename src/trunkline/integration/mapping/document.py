@@ -84,8 +84,8 @@ class Number(_Strict):
 class Boolean(_Strict):
     """Which values mean yes and no; compared as text."""
 
-    true: tuple[str | int | bool, ...] = Field(min_length=1, strict=False)
-    false: tuple[str | int | bool, ...] = Field(min_length=1, strict=False)
+    true_values: tuple[str | int | bool, ...] = Field(min_length=1, strict=False)
+    false_values: tuple[str | int | bool, ...] = Field(min_length=1, strict=False)
 
 
 class FieldRule(_Strict):
@@ -111,7 +111,7 @@ class FieldRule(_Strict):
     when: Condition | None = None
     required: bool = False
     default: Scalar | None = None
-    on_error: Literal["null", "default", "reject"] = "null"
+    on_error: Literal["empty", "default", "reject"] = "empty"
 
     @model_validator(mode="after")
     def _consistent(self) -> "FieldRule":

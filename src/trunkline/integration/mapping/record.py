@@ -19,7 +19,7 @@ class BadValue(Exception):  # noqa: N818 - a rule's finding, turned into an Issu
 class OnError(StrEnum):
     """What becomes of a field whose value does not fit."""
 
-    NULL = "null"
+    EMPTY = "empty"
     DEFAULT = "default"
     REJECT = "reject"
 
@@ -116,7 +116,7 @@ class RecordMapping:
                         raise BadValue("is required and has no value")
                 except BadValue as bad:
                     issues.append(self._issue(compiled, source, bad))
-                    if compiled.on_error is OnError.NULL:
+                    if compiled.on_error is OnError.EMPTY:
                         value = None
             path = compiled.path
             if len(path) == 1:

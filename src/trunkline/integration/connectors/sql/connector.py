@@ -67,6 +67,11 @@ class SqlConnector(Connector):
         self._operations = operations
         self._pool = Pool(driver, size=settings.pool.size, waiting=settings.pool.waiting)
 
+    @property
+    def running(self) -> int:
+        """Questions the database works on, including cancelled ones that have not stopped."""
+        return self._pool.running
+
     def operations(self) -> Mapping[str, Operation]:
         return self._operations
 

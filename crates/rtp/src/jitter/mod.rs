@@ -446,7 +446,9 @@ impl JitterBuffer {
         if !nothing_waits || arrival.at < stream.played_end {
             return;
         }
-        let delay = stream.playout - self.estimator.reference();
+        // When the playout side has not asked for a while (hold), `next` is played no earlier than now.
+        let playout = stream.playout.max(self.estimator.transit(now, stream.next));
+        let delay = playout - self.estimator.reference();
         let behind = stream.next - arrival.at;
         if behind <= 0 {
             if stream.without_audio >= pause {

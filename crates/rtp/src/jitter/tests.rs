@@ -382,6 +382,22 @@ fn the_rest_of_a_half_concealed_packet_is_played() {
 }
 
 #[test]
+fn a_playout_that_stood_still_does_not_turn_the_timeline_back() {
+    let mut line = Line::new();
+    line.stream(0..50);
+    line.drain();
+    // Nobody pops for ten seconds, then a talkspurt begins.
+    line.now += Nanos::from_secs(10);
+    line.next_pop = line.now + Nanos::from_millis(7);
+    for sequence in 50..100_u16 {
+        line.push(1, sequence, (u32::from(sequence) + 520) * 160);
+        line.wait(FRAME);
+    }
+    line.drain();
+    assert!(line.played().ends_with(&range(50..100)), "{:?}", line.played());
+}
+
+#[test]
 fn memory_is_bounded_and_the_oldest_gives_way() {
     let mut line = Line::new();
     for sequence in 0..32 {

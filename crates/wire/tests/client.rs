@@ -1,7 +1,7 @@
 //! The client against a reference server side written here, and against hostile bytes.
 
-
 #![expect(clippy::unwrap_used, reason = "a failing step of a test should say so at once")]
+
 use proptest::prelude::*;
 use trunkline_wire::handshake::accept_of;
 use trunkline_wire::{Client, Closed, Dialect, Incoming, JsonKeys, Profile, Request, Sorted, State};

@@ -1,1 +1,71 @@
-"""Python's side of the Rust media engine. The only room that imports ``trunkline._native``."""
+"""Python's side of the Rust media engine. The only room that imports ``trunkline._native``.
+
+``port`` is the contract of one call's media, ``MediaEngine`` the implementation. The room refuses to
+know what a call is for: it moves audio, reports what happened, and keeps within its bounds.
+"""
+
+from trunkline.telephony.media.engine import MediaConfig, MediaEngine, MediaTotals
+from trunkline.telephony.media.port import (
+    CallerSpeech,
+    Codec,
+    Digit,
+    EngineClosed,
+    EngineOpened,
+    EnginePort,
+    EngineText,
+    FirstPacket,
+    Flushed,
+    Heard,
+    JsonAudio,
+    MaskEnded,
+    MaskMode,
+    MaskStarted,
+    MediaClosed,
+    MediaDirection,
+    MediaEvent,
+    MediaFactory,
+    MediaFailed,
+    MediaPort,
+    MediaStats,
+    PlayEnded,
+    PlayStarted,
+    RtpParameters,
+    RtpSilence,
+    SocketSpec,
+    Tap,
+    WireProfile,
+)
+
+__all__ = [
+    "CallerSpeech",
+    "Codec",
+    "Digit",
+    "EngineClosed",
+    "EngineOpened",
+    "EnginePort",
+    "EngineText",
+    "FirstPacket",
+    "Flushed",
+    "Heard",
+    "JsonAudio",
+    "MaskEnded",
+    "MaskMode",
+    "MaskStarted",
+    "MediaClosed",
+    "MediaConfig",
+    "MediaDirection",
+    "MediaEngine",
+    "MediaEvent",
+    "MediaFactory",
+    "MediaFailed",
+    "MediaPort",
+    "MediaStats",
+    "MediaTotals",
+    "PlayEnded",
+    "PlayStarted",
+    "RtpParameters",
+    "RtpSilence",
+    "SocketSpec",
+    "Tap",
+    "WireProfile",
+]

@@ -289,6 +289,8 @@ class MediaStats:
     """Caller audio dropped because the engine's socket did not take it."""
     playout_dropped_ms: int = 0
     """Engine audio dropped because the playout queue was full."""
+    engine_bad_messages: int = 0
+    """Messages of the engine that claim to be audio and are not (bad base64, no item id); dropped."""
 
 
 class EnginePort(Protocol):
@@ -347,7 +349,10 @@ class MediaPort(EnginePort, Protocol):
         ...
 
     def flush(self, *, fade_ms: int = 10) -> None:
-        """Silence the playout now, with a short fade: ``Flushed`` answers."""
+        """Silence the playout now, with a short fade: ``Flushed`` answers. A mask ends as well.
+
+        Late audio of the flushed items is discarded as by ``drop_item`` (audio without an item id, as
+        in the binary profile, cannot be told from what follows and is played)."""
         ...
 
     def mask(self, name: str, pcm: bytes, rate: int, *, mode: MaskMode, loop: bool = False) -> None:

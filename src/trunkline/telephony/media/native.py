@@ -1,0 +1,35 @@
+"""Finds the compiled media engine and says one clear sentence when it is not there."""
+
+from types import ModuleType
+from typing import TYPE_CHECKING, Final
+
+from trunkline.model import Missing
+
+if TYPE_CHECKING:
+    from trunkline import _native
+
+ABI_VERSION: Final = 1
+"""What ``_native.abi_version`` must be for this Python code."""
+
+_HINT: Final = "run `make build`"
+
+
+def check(module: ModuleType) -> None:
+    """Raise ``Missing`` when the build is older or newer than this code."""
+    found = getattr(module, "abi_version", None)
+    if found != ABI_VERSION:
+        what = (
+            f"the native media engine was built for another version of Trunkline ({found}, not {ABI_VERSION})"
+        )
+        raise Missing(what, hint=_HINT)
+
+
+def load() -> "type[_native.Engine]":
+    """The native engine's class. Raises ``Missing``."""
+    # Imported here: its absence is to be a sentence, not a traceback of whoever imports this room.
+    try:
+        from trunkline import _native
+    except ImportError as error:
+        raise Missing("the native media engine is not built", hint=_HINT) from error
+    check(_native)
+    return _native.Engine

@@ -30,6 +30,12 @@ def _duration(value: Any) -> Any:
     return value
 
 
+def milliseconds(text: str) -> int:
+    """A duration as scripts write it, in milliseconds. Raises ``ValueError``."""
+    value = _duration(text)
+    return int(value)
+
+
 Milliseconds = Annotated[int, BeforeValidator(_duration), Field(ge=0, le=3_600_000)]
 
 

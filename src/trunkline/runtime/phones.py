@@ -1,0 +1,73 @@
+"""What the commands ``call`` and ``phone`` share: a media engine of their own, voices, events."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final
+
+import typer
+
+from trunkline.engines.local.voice import RATE, VOICES, Voices
+from trunkline.model import Missing
+from trunkline.operations.phone.follow import Clip
+from trunkline.operations.phone.script import milliseconds
+from trunkline.telephony.media.port import Codec, MediaFactory
+
+CORE_PORTS: Final = (40000, 48999)
+"""Between the core and its witness, inside this process; never in an SDP."""
+
+
+@asynccontextmanager
+async def media_core(host: str) -> AsyncIterator[MediaFactory]:
+    """The media engine of a phone. Raises ``Missing`` when it is not built."""
+    try:
+        from trunkline.telephony.media.engine import MediaEngine
+    except ImportError as absent:
+        raise Missing("the native media core is not built", hint="run: make setup") from absent
+    async with MediaEngine(host=host, ports=CORE_PORTS, threads=1) as engine:
+        yield engine
+
+
+@asynccontextmanager
+async def speaking(default: str) -> AsyncIterator["Speaker"]:
+    """A local voice for the time of a command."""
+    voices = Voices(threads=1)
+    try:
+        yield Speaker(voices, default)
+    finally:
+        voices.close()
+
+
+class Speaker:
+    """Speaks a text with a voice: the ``Voice`` of ``operations.phone.follow``."""
+
+    def __init__(self, voices: Voices, default: str) -> None:
+        self._voices = voices
+        self._default = default
+
+    async def __call__(self, text: str, voice: str) -> Clip:
+        """PCM and rate. Raises ``LocalError`` for a voice that does not exist."""
+        return await self._voices.render(text, voice or self._default), RATE
+
+
+def codecs_of(names: list[str]) -> tuple[Codec, ...]:
+    """The codecs named on the command line."""
+    try:
+        return tuple(Codec(name.upper()) for name in names) or (Codec.PCMU, Codec.PCMA)
+    except ValueError as unknown:
+        known = ", ".join(codec.value for codec in Codec)
+        raise typer.BadParameter(f"use one of {known}", param_hint="--codec") from unknown
+
+
+def voice_of(name: str) -> str:
+    """A voice named on the command line."""
+    if name not in VOICES:
+        raise typer.BadParameter(f"use one of {', '.join(VOICES)}", param_hint="--voice")
+    return name
+
+
+def duration_of(text: str, option: str) -> int:
+    """Milliseconds of a duration named on the command line."""
+    try:
+        return milliseconds(text)
+    except ValueError as bad:
+        raise typer.BadParameter(str(bad), param_hint=option) from bad

@@ -171,6 +171,7 @@ def parse(raw: bytes, file: Path) -> Document:
 
 
 MAX_DEPTH = 40
+_PLAIN_TAGS = {"tag:yaml.org,2002:map", "tag:yaml.org,2002:seq"}
 
 
 def _construct(node: yaml.Node, path: Path_, lines: dict[Path_, int], file: Path, *, depth: int) -> Any:
@@ -178,6 +179,8 @@ def _construct(node: yaml.Node, path: Path_, lines: dict[Path_, int], file: Path
     lines[path] = line
     if depth > MAX_DEPTH or len(lines) > 200_000:
         raise ConfigError("nested too deeply or too large", file=file, line=line)
+    if not isinstance(node, yaml.ScalarNode) and node.tag not in _PLAIN_TAGS:
+        raise ConfigError(f"not a plain value: the tag {node.tag}", file=file, line=line)
     if isinstance(node, yaml.MappingNode):
         result: dict[Hashable, Any] = {}
         for key_node, value_node in node.value:

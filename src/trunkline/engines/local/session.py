@@ -46,7 +46,7 @@ from trunkline.engines.local.audio import to_samples
 from trunkline.engines.local.listener import Listener, ListenerEvent, Partial, SpeechEnded, SpeechStarted
 from trunkline.engines.local.parts import Parts
 from trunkline.engines.local.speaker import Speaker, SpeakerEvent, Spoken, Unspoken
-from trunkline.model import Clock, LocalError, Nanos, ToolCallId, TrunklineError
+from trunkline.model import Clock, Nanos, ToolCallId, TrunklineError
 from trunkline.telephony.media.port import (
     EnginePort,
     Flushed,
@@ -216,7 +216,8 @@ class LocalEngineSession(EngineSession):
     def _keys(self, digits: str) -> None:
         assert self._dialogue is not None
         for key in digits:
-            if key in "0123456789*#" and not self._dialogue.ended:
+            if key in "0123456789*#" and self._dialogue.listening:
+                # A key interrupts as speech does, but it is we who stop: what the key leads to is said at once.
                 self._cancel()
                 self._tell(talk.Pressed(key))
 
@@ -229,10 +230,11 @@ class LocalEngineSession(EngineSession):
     # --- the caller ------------------------------------------------------------------------------------
 
     def _hear(self, tap: Tap) -> None:
-        if self._listener is None:
+        if self._listener is None or self._dialogue is None or self._dialogue.ended:
             return
         if tap.rate != TAP_RATE:
-            raise LocalError(f"caller audio at {tap.rate} Hz, asked for {TAP_RATE}")
+            self._finish(clean=False, retryable=False, detail=f"the tap runs at {tap.rate} Hz, not at {TAP_RATE}")
+            return
         self._audio.append(tap.pcm)
         self._audio_bytes += len(tap.pcm)
         while self._audio_bytes > MAX_AUDIO_MS * TAP_RATE * 2 // 1000:

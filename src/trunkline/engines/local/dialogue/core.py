@@ -215,6 +215,11 @@ class Dialogue:
         return self._mode is Mode.ENDED
 
     @property
+    def listening(self) -> bool:
+        """It waits for the caller."""
+        return self._mode in _LISTENING
+
+    @property
     def deadline(self) -> Nanos | None:
         """When ``Tick`` is wanted."""
         return self._deadline
@@ -244,7 +249,7 @@ class Dialogue:
     def handle(self, event: Input, now: Nanos) -> list[Output]:
         """React. What is said comes first, as one ``Say``; what is done comes after it."""
         self._words, self._acts = [], []
-        if self._mode is not Mode.ENDED:
+        if self._mode is not Mode.ENDED or isinstance(event, Begin):
             self._react(event, now)
         if not self._words:
             return self._acts

@@ -97,11 +97,11 @@ class SocketEngineSession(EngineSession):
                 self._receive(text, at)
             case EngineClosed():
                 self._socket_closed(event)
-            case Flushed(at, heard):
-                for each in heard:
-                    self._dialect.heard(each, at)
-            case PlayEnded(at, heard_one):
-                self._dialect.heard(heard_one, at)
+            case Flushed(heard=all_heard):
+                for heard in all_heard:
+                    self._dialect.heard(heard)
+            case PlayEnded(heard=heard):
+                self._dialect.heard(heard)
             case MediaFailed() | MediaClosed():
                 self._finish(event.at, clean=False, retryable=False, detail="the call's media ended")
             case _:

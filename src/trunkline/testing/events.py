@@ -60,7 +60,7 @@ class Collector(Generic[E]):
                     self._changed.append(future)
                     await future
         except TimeoutError:
-            raise AssertionError(f"waited in vain for {what}; seen: {self.events!r}") from None
+            raise AssertionError(f"waited in vain for {what}; the last seen: {self.events[-20:]!r}") from None
 
 
 class Journal:

@@ -114,7 +114,7 @@ async def rig_for(
 CONVERSATIONS = {
     "hands_over": "- {expect: speech, transfer: {queue: support, summary: wants a person}}\n- say: One moment.",
     "when_it_was_not_asked_for": "- {expect: speech, fault: {close: 1011, reason: overload}}",
-    "harmless": "- {say: Fine.}\n- {calls: [{name: lookup, arguments: {number: '4711'}}]}",
+    "mean_nothing_now": "- {say: Fine.}\n- {calls: [{name: lookup, arguments: {number: '4711'}}]}",
     "result_for_no_call": "- {expect: speech, calls: [{name: lookup, arguments: {number: '4711'}}]}",
     "": "- {expect: speech, calls: [{name: lookup, arguments: {number: '4711'}}]}\n- {expect: tool, say: 'It is {status}.'}",
 }

@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -67,3 +68,41 @@ def test_no_unfinished_work_is_marked_in_the_code() -> None:
         if marker.search(line)
     ]
     assert not found
+
+
+def test_only_telephony_media_imports_the_native_module() -> None:
+    # import-linter reads Python sources only, so a compiled module is invisible to it.
+    names = re.compile(r"trunkline\._native|from trunkline import .*\b_native\b")
+    importing = {
+        str(path.relative_to(ROOT / "src/trunkline").parent)
+        for path in (ROOT / "src/trunkline").rglob("*.py")
+        if any(names.search(line) for line in path.read_text().splitlines() if "import" in line)
+    }
+    assert importing == {"telephony/media"}
+
+
+def test_pyo3_appears_in_one_manifest() -> None:
+    manifests = [*ROOT.glob("crates/*/Cargo.toml"), *ROOT.glob("benches/*/Cargo.toml")]
+    with_bindings = {
+        path.parent.name for path in manifests if re.search(r"^pyo3\b", path.read_text(), re.MULTILINE)
+    }
+    assert with_bindings == {"native"}
+
+
+def test_sans_io_crates_forbid_unsafe_code() -> None:
+    for crate in ("rtp", "dsp", "wire", "session", "netem"):
+        assert "#![forbid(unsafe_code)]" in (ROOT / f"crates/{crate}/src/lib.rs").read_text(), crate
+
+
+@pytest.mark.parametrize("room", ["engines", "integration.connectors", "telephony.legs"])
+def test_every_sibling_of_a_room_is_in_its_independence_contract(room: str) -> None:
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    listed = {
+        module
+        for contract in contracts
+        if contract["type"] == "independence"
+        for module in contract["modules"]
+        if module.startswith(f"trunkline.{room}.")
+    }
+    folder = ROOT / "src/trunkline" / room.replace(".", "/")
+    assert listed == {f"trunkline.{room}.{path.parent.name}" for path in folder.glob("*/__init__.py")}

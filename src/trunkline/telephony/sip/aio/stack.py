@@ -163,6 +163,12 @@ class SipStack:
         return self._ports["UDP"]
 
     @property
+    def listening(self) -> bool:
+        """Whether every transport asked for is open."""
+        wanted = {"udp": self._udp_socket, "tcp": self._tcp}
+        return not self._closed and all(wanted[name] is not None for name in self._listen.transports)
+
+    @property
     def counters(self) -> Counter[str]:
         return self.ua.counters
 

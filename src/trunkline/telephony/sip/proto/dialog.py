@@ -118,15 +118,13 @@ def _transport(uri: SipUri) -> TransportName:
 
 
 def server_dialog(request: Request, local_tag: str, peer: Peer) -> Dialog:
-    """The dialog that our answer to ``request`` creates (RFC 3261 section 12.1.1). Raises ``BadHeader``."""
-    contact = request.contact
-    if contact is None or not isinstance(contact.uri, SipUri):
-        raise BadHeader("contact", "is missing or not a SIP URI")
+    """The dialog that our answer to ``request`` creates (RFC 3261 section 12.1.1). A peer of RFC 2543 may
+    leave out Contact and is reached by its From then. Raises ``BadHeader``."""
     return Dialog(
         call_id=request.call_id,
         local=request.to.with_tag(local_tag),
         remote=request.from_,
-        target=contact.uri,
+        target=_sip_target(request.contact, request.from_.uri),
         routes=_routes(request),
         local_seq=0,
         remote_seq=request.cseq.number,

@@ -154,7 +154,7 @@ def salvage(data: bytes) -> Request | None:
         return None
     headers = Headers()
     try:
-        parsed = Headers.parse(block)
+        parsed = Headers.parse(block.rstrip(b"\r\n"))
     except BadMessage:
         return None
     for name in ("via", "from", "to", "call-id", "cseq"):

@@ -48,9 +48,8 @@ class Expected:
     order_status: str
     mask_budget_ms: int
     """The tool's mask point."""
-    question_line: int
-    """Line of the caller script where the question is asked."""
     interrupt_line: int
+    """Line of the caller script where the caller talks into the answer."""
     hello_line: int
     """Line where the caller speaks to the person."""
 

@@ -136,7 +136,7 @@ def good() -> Evidence:
         spans(PERSON),
     )
     return Evidence(
-        expected=Expected("4711", "shipped", 700, 3, 5, 9),
+        expected=Expected("4711", "shipped", 700, 5, 9),
         caller=CallReport(
             ok=True,
             failure="",

@@ -1,0 +1,38 @@
+"""``trunkline demo``: a whole call on this machine, judged from outside."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from trunkline.demo.run import run_demo
+from trunkline.runtime import loop
+from trunkline.runtime.clock import RealClock
+
+
+def command(
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Leave the server running and say how to phone it.")
+    ] = False,
+    folder: Annotated[
+        Path, typer.Option("--folder", help="Where recordings, logs and report.json go.")
+    ] = Path(".demo"),
+) -> None:
+    """Run the demonstration on this machine.
+
+    Starts a server with a slow legacy order system behind it, a person's phone, and a scripted caller who phones in
+    over real SIP and RTP, asks for an order, interrupts the answer and asks for a person. Then shows transcript,
+    timeline and checks, all made from what the phones' own sockets received, and writes `report.json`. The exit
+    code is 0 only when every check holds.
+
+    **Examples**
+
+    `trunkline demo`
+
+    `trunkline demo --keep`
+    """
+    console = Console(highlight=False)
+    code = loop.run(run_demo(folder, console, RealClock(), keep=keep))
+    if code:
+        raise typer.Exit(code)

@@ -10,6 +10,7 @@ This room never sleeps; it refuses loops that have no selector (uvloop).
 
 import asyncio
 import linecache
+import queue
 import selectors
 import sys
 import threading
@@ -79,6 +80,11 @@ class LoopWatch(selectors.BaseSelector):
             return self._inner.select(timeout)
         parked = _threads_parked()
         events = self._inner.select(0)
+        if not events and parked and threading.active_count() > 1:
+            # A thread may just have taken its work. Let it run, then look again.
+            events = self._inner.select(0.0002)
+            parked = _threads_parked()
+            events = events or self._inner.select(0)
         if events:
             self._busy_for = 0
             return events
@@ -157,9 +163,20 @@ def _threads_parked() -> bool:
 
 def _is_parked(frame: FrameType) -> bool:
     file = frame.f_code.co_filename
-    if file.endswith(_PARKED_MODULES):
-        return True
-    return ".get(" in linecache.getline(file, frame.f_lineno)
+    in_library = file.endswith(_PARKED_MODULES)
+    if not in_library and ".get(" not in linecache.getline(file, frame.f_lineno):
+        return False
+    inner: FrameType | None = frame
+    while inner is not None:
+        if any(_has_work(value) for value in list(inner.f_locals.values())):
+            return False
+        inner = inner.f_back
+    return True
+
+
+def _has_work(value: object) -> bool:
+    """Whether ``value`` is a queue that a waiting thread is about to be woken for."""
+    return isinstance(value, queue.SimpleQueue | queue.Queue) and value.qsize() > 0
 
 
 async def settle() -> None:

@@ -1,6 +1,7 @@
 import asyncio
 import datetime as dt
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -56,6 +57,17 @@ async def test_time_waits_for_a_working_thread(virtual_clock: VirtualClock) -> N
     await sleeper
     assert started.is_set()
     assert go_on.is_set()
+
+
+async def test_time_waits_for_work_that_a_sleeping_thread_was_just_given(virtual_clock: VirtualClock) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(pool, int)
+        for _ in range(200):
+            before = virtual_clock.now()
+            deadline = asyncio.create_task(virtual_clock.sleep_until(Nanos(before + SECOND)))
+            assert await loop.run_in_executor(pool, virtual_clock.now) == before
+            await deadline
 
 
 async def test_wall_time_follows(virtual_clock: VirtualClock) -> None:

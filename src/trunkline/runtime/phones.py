@@ -7,9 +7,9 @@ from typing import Final
 import typer
 
 from trunkline.engines.local.voice import RATE, VOICES, Voices
-from trunkline.model import Missing
 from trunkline.operations.phone.follow import Clip
 from trunkline.operations.phone.script import milliseconds
+from trunkline.telephony.media import MediaConfig, MediaEngine
 from trunkline.telephony.media.port import Codec, MediaFactory
 
 CORE_PORTS: Final = (40000, 48999)
@@ -19,11 +19,8 @@ CORE_PORTS: Final = (40000, 48999)
 @asynccontextmanager
 async def media_core(host: str) -> AsyncIterator[MediaFactory]:
     """The media engine of a phone. Raises ``Missing`` when it is not built."""
-    try:
-        from trunkline.telephony.media.engine import MediaEngine
-    except ImportError as absent:
-        raise Missing("the native media core is not built", hint="run: make setup") from absent
-    async with MediaEngine(host=host, ports=CORE_PORTS, threads=1) as engine:
+    low, high = CORE_PORTS
+    async with MediaEngine(MediaConfig(host=host, port_low=low, port_high=high)) as engine:
         yield engine
 
 

@@ -105,18 +105,22 @@ class Playout:
 
     def drop(self, name: str, now: Nanos) -> list[MediaEvent]:
         """Discard late audio of the item from now on."""
-        self._refused[name] = None
-        while len(self._refused) > MAX_DROPPED_NAMES:
-            del self._refused[next(iter(self._refused))]
+        self._refuse(name)
         return self.advance(now)
 
     def flush(self, fade_ms: int, now: Nanos) -> list[MediaEvent]:
-        """Fall silent: what is queued now is gone; ``Flushed`` comes at the end of the fade."""
+        """Fall silent: what is queued now and what still comes of it is gone, and a mask ends. ``Flushed`` comes at
+        the end of the fade."""
         events = self.advance(now)
         self._flushing.extend(self._items)
         self._items.clear()
         if self._flush_at is None:
             self._flush_at = Nanos(now + fade_ms * MS)
+        if self._mask is not None:
+            self._mask.ends_at = self._flush_at
+        for item in self._flushing:
+            if item.name:
+                self._refuse(item.name)
         return events + self.advance(now)
 
     def mask(self, name: str, length: int, mode: MaskMode, *, loop: bool, now: Nanos) -> list[MediaEvent]:
@@ -228,6 +232,11 @@ class Playout:
                 MaskEnded(at=self.at, name=self._mask.name, played_ms=self._mask.played // MS)
             )
             self._mask = None
+
+    def _refuse(self, name: str) -> None:
+        self._refused[name] = None
+        while len(self._refused) > MAX_DROPPED_NAMES:
+            del self._refused[next(iter(self._refused))]
 
     def _bound(self) -> None:
         excess = sum(item.left for item in self._items) - MAX_QUEUED

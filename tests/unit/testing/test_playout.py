@@ -54,13 +54,28 @@ def test_flush_of_a_silent_line_is_answered_empty() -> None:
     assert Playout(at=at(0)).flush(0, at(5)) == [Flushed(at(5), ())]
 
 
-def test_audio_after_a_flush_plays_unless_its_item_was_dropped() -> None:
+def test_late_audio_of_a_flushed_or_dropped_item_is_discarded() -> None:
     line = Playout(at=at(0))
     line.add("a", at(100), at(0))
     line.flush(0, at(40))
-    line.drop("a", at(40))
+    line.drop("b", at(40))
     assert line.add("a", at(100), at(50)) == []
-    assert line.add("b", at(100), at(60)) == [PlayStarted(at(60), "b")]
+    assert line.add("b", at(100), at(50)) == []
+    assert line.add("c", at(100), at(60)) == [PlayStarted(at(60), "c")]
+
+
+def test_audio_without_a_name_plays_on_after_a_flush() -> None:
+    line = Playout(at=at(0))
+    line.add("", at(100), at(0))
+    line.flush(0, at(40))
+    assert line.add("", at(100), at(50)) == [PlayStarted(at(50), "")]
+
+
+def test_a_flush_ends_the_mask() -> None:
+    line = Playout(at=at(0))
+    line.mask("music", at(100), MaskMode.TURN, loop=True, now=at(0))
+    line.flush(10, at(50))
+    assert line.advance(at(100)) == [Flushed(at(60), ()), MaskEnded(at(60), "music", 60)]
 
 
 def test_a_turn_mask_holds_the_engine_back() -> None:

@@ -173,7 +173,6 @@ async def test_the_contract_is_kept(phones: tuple[Phone, Phone]) -> None:
     with pytest.raises(ValueError, match="not an IP address"):
         phones[0].call(phones[1], remote_host="example.com")
     with pytest.raises(ValueError, match="sample rate 11025"):
-        port.play("a", b"", 8000)
         port.play("a", b"ab", 11025)
 
 

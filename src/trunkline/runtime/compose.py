@@ -9,7 +9,7 @@ import logging
 import os
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Final
 
 from trunkline.calls import Admission, Desk, Engine, Switchboard
@@ -18,12 +18,12 @@ from trunkline.config import Trunk as TrunkSettings
 from trunkline.config.source import load
 from trunkline.engines.contract import Brief, ToolSpec
 from trunkline.integration.tools import Tools, open_tools
-from trunkline.model import CallId, Clock, ConfigError, LocalError, Missing, seconds
+from trunkline.model import CallId, Clock, ConfigError, LocalError, seconds
 from trunkline.model.ids import make_id
 from trunkline.operations.metrics import CONTENT_TYPE, Metrics, Reading
 from trunkline.runtime.engines import Engines, open_engines
 from trunkline.telephony.legs.sip import DtmfMode, SipLegs, Strangers, Trunk, TrunkTable
-from trunkline.telephony.media.port import Codec, MediaFactory
+from trunkline.telephony.media import Codec, MediaConfig, MediaEngine, MediaFactory
 from trunkline.telephony.sip.aio import SipListen, SipStack
 from trunkline.telephony.sip.proto import Health as SipHealth
 from trunkline.trust.ledger import Ledger
@@ -128,17 +128,31 @@ async def open_house(
 @asynccontextmanager
 async def native_media(config: Config) -> AsyncIterator[MediaHouse]:
     """The Rust media core. Raises ``Missing`` when it is not built."""
-    try:
-        from trunkline.telephony.media.engine import MediaEngine
-    except ImportError as absent:
-        raise Missing("the native media core is not built", hint="run: make setup") from absent
     settings = config.root.server.media
-    async with MediaEngine(
+    media = MediaConfig(
         host=settings.host,
-        ports=(settings.ports.first, settings.ports.last),
+        port_low=settings.ports.first,
+        port_high=settings.ports.last,
         threads=settings.threads,
-    ) as engine:
-        yield MediaHouse(factory=engine, problem=lambda: "", readings=lambda: iter(()))
+        advertised_host=settings.advertised_host or "",
+    )
+    async with MediaEngine(media) as engine:
+        yield MediaHouse(
+            factory=engine, problem=lambda: _no_ports(engine), readings=lambda: _media_readings(engine)
+        )
+
+
+def _no_ports(engine: MediaEngine) -> str:
+    return "" if engine.totals().free_ports else "every media port is in use"
+
+
+def _media_readings(engine: MediaEngine) -> Iterator[Reading]:
+    totals = asdict(engine.totals())
+    yield Reading("trunkline_media_sessions", totals.pop("calls"))
+    yield Reading("trunkline_media_free_ports", totals.pop("free_ports"))
+    yield Reading("trunkline_media_tick_lag_seconds", totals.pop("worst_lag_us") / 1e6)
+    for counter, count in totals.items():
+        yield Reading("trunkline_media_total", count, (counter,))
 
 
 async def _start_sip(sip: SipStack) -> None:

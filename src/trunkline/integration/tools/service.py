@@ -6,7 +6,7 @@ from typing import Final
 
 from trunkline.config import Config
 from trunkline.config.source import combine
-from trunkline.integration.connectors import Connector, Context, Health, create_connector, settings_of
+from trunkline.integration.connectors import Connector, Context, Health, create_connector, kinds, settings_of
 from trunkline.integration.tools.contract import ToolOutcome, ToolRequest
 from trunkline.integration.tools.invoke import Invoker, OnSlow
 from trunkline.integration.tools.registry import Registry, Tool, build_registry
@@ -79,6 +79,13 @@ def _connectors(config: Config) -> tuple[dict[str, Connector], list[ConfigError]
     made: dict[str, Connector] = {}
     mistakes: list[ConfigError] = []
     for name, connector in config.root.connectors.items():
+        if connector.kind not in kinds():
+            known = ", ".join(kinds())
+            what = f"there is no connector of kind {connector.kind!r}"
+            mistakes.append(
+                config.document.error(("connectors", name, "kind"), what, hint=f"installed: {known}")
+            )
+            continue
         settings = settings_of(config.document, ("connectors", name, "settings"))
         try:
             made[name] = create_connector(connector.kind, settings)

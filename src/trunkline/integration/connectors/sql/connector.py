@@ -44,7 +44,7 @@ def create(settings: Document) -> "SqlConnector":
     is logged and the database refuses bad ones when it is asked."""
     model = settings.validate(SqlSettings)
     base = settings.file.parent
-    mapping = None if model.mapping is None else load_mapping(base / model.mapping)
+    mapping = None if model.mapping is None else _mapping_file(settings, base / model.mapping)
     driver = SqliteDriver(base / model.path)
     mistakes: list[ConfigError] = []
     records = dict(_mappings(settings, model, mapping, mistakes))
@@ -129,6 +129,12 @@ def _operation(
         single=statement.single,
         mapping=mapping,
     )
+
+
+def _mapping_file(settings: Document, file: Path) -> MappingDocument:
+    if not file.is_file():
+        raise settings.error(("mapping",), f"{file.name} cannot be read", hint=f"looked for {file}")
+    return load_mapping(file)
 
 
 def _mappings(

@@ -9,7 +9,7 @@ import inspect
 import logging
 from collections import deque
 from collections.abc import Coroutine, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Final, Generic, TypeVar, assert_never, cast
 
 from trunkline.calls import timeline
@@ -33,7 +33,7 @@ from trunkline.engines.contract import (
     ToolCall,
     ToolCallCancelled,
 )
-from trunkline.model import CallId, Nanos, Outcome, Reason, Result, ms, seconds
+from trunkline.model import CallId, LocalError, Nanos, Outcome, Reason, Result, ms, seconds
 from trunkline.telephony.legs.contract import (
     Leg,
     LegAnswered,
@@ -52,6 +52,7 @@ from trunkline.telephony.media.port import (
     MediaClosed,
     MediaEvent,
     MediaFailed,
+    MediaPort,
     RtpSilence,
 )
 from trunkline.trust.ledger import Kind
@@ -192,8 +193,17 @@ class Call:
         self.closed_media = None
         self.leg.media.listen(line)
         if self.agent is not None and self.agent.record:
-            path = self.recordings.next_path()
-            self.leg.media.record(path)
+            self._record_audio(self.leg.media)
+
+    def _record_audio(self, media: MediaPort) -> None:
+        try:
+            media.record(self.recordings.next_path())
+        except (LocalError, OSError) as failed:
+            # A full disk costs the recording, not the call.
+            self.recordings.names.pop()
+            log.warning("not recorded: %s", failed, extra={"call": self.id})
+            self.note(Kind.BUG, where="recording", detail=str(failed))
+        else:
             self.note(Kind.RECORDING_STARTED, path=self.recordings.names[-1])
 
     # --- signals -------------------------------------------------------------------------------------------
@@ -263,6 +273,7 @@ class Call:
             step = timeline.media_entry(signal)
             if isinstance(signal, MediaClosed):
                 self.closed_media = signal
+                self.desk.meter.media_closed(asdict(signal.stats))
         elif isinstance(signal, EngineEvent):
             engine = self.outlet.engine
             step = timeline.engine_entry(signal, engine.name if engine is not None else "")

@@ -18,10 +18,11 @@ class Recordings:
     """Paths relative to the data directory, in order."""
 
     def next_path(self) -> Path:
-        """Path for the next recording; its directory exists when this returns."""
+        """Path for the next recording; its directory exists when this returns. Raises ``OSError`` when it cannot
+        be made; the name is then listed all the same."""
         number = len(self.names) + 1
         name = f"{self.call}.wav" if number == 1 else f"{self.call}-{number}.wav"
+        self.names.append(f"{FOLDER}/{name}")
         folder = self.data_dir / FOLDER
         folder.mkdir(parents=True, exist_ok=True)
-        self.names.append(f"{FOLDER}/{name}")
         return folder / name

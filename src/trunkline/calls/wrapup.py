@@ -36,7 +36,8 @@ async def wrap_up(call: Call, refusal: Refusal | None) -> None:
     await call.owned.stop()
     await _carefully(call, "closing the engine", seconds(3), detach(call))
     await _carefully(call, "ending the leg", LEG_END, _end_leg(call, refusal if early else None, early=early))
-    call.settle()
+    await _carefully(call, "writing the last entries", RECORD_END, _settle(call))
+    await _carefully(call, "counting", RECORD_END, _count(call))
     await _close_record(call)
     call.step(Step.CLOSE)
 
@@ -52,26 +53,31 @@ async def _end_leg(call: Call, refusal: Refusal | None, *, early: bool) -> None:
         await call.leg.hangup(reason=call.outcome.reason)
 
 
-async def _close_record(call: Call) -> None:
-    now = call.now()
+async def _settle(call: Call) -> None:
+    call.settle()
+
+
+async def _count(call: Call) -> None:
+    duration = call.now() - call.started
     for kind, count in call.inbox.dropped.items():
         call.desk.meter.inbox_dropped(kind, count)
-    call.desk.meter.call_ended(call.outcome, Nanos(now - call.started))
+    call.desk.meter.call_ended(call.outcome, Nanos(duration))
     log.info(
         "call ended",
         extra={
             "call": call.id,
             "result": call.outcome.result,
             "reason": call.outcome.reason,
-            "seconds": round((now - call.started) / 1e9, 1),
+            "seconds": round(duration / 1e9, 1),
         },
     )
-    if not call.recorded:
-        return
-    ending = call.desk.ledger.call_ended(
-        call.id, call.outcome, at=now, recordings=tuple(call.recordings.names)
-    )
-    await _carefully(call, "closing the record", RECORD_END, ending)
+
+
+async def _close_record(call: Call) -> None:
+    if call.recorded:
+        recordings = tuple(call.recordings.names)
+        ending = call.desk.ledger.call_ended(call.id, call.outcome, at=call.now(), recordings=recordings)
+        await _carefully(call, "closing the record", RECORD_END, ending)
 
 
 async def _carefully(call: Call, what: str, span: Nanos, work: Coroutine[Any, Any, None]) -> None:

@@ -6,7 +6,7 @@ Descriptions are shown in the JSON Schema and in ``docs/reference/configuration.
 """
 
 from enum import StrEnum
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field, model_validator
 
@@ -190,23 +190,29 @@ class Queue(Strict):
     )
 
 
+ENGINE_KIND: Final = (
+    "Kind of engine: `local` (recognition, dialogue and voice in this process) or `realtime` (the OpenAI Realtime "
+    "dialect over a WebSocket)."
+)
+
+
 class LocalEngine(Strict):
     """The engine that runs inside this process: recogniser, dialogue document, voice."""
 
-    kind: Literal["local"] = Field(
-        description="`local`: speech recognition, dialogue and voice in this process."
-    )
+    kind: Literal["local"] = Field(description=ENGINE_KIND)
     settings: dict[str, Any] = Field(
         default_factory=dict,
         description="Further settings of this kind of engine; checked by the engine itself.",
     )
-    ready_timeout_s: float = Field(5.0, gt=0, le=60, description="How long it may take to become ready.")
+    ready_timeout_s: float = Field(
+        5.0, gt=0, le=60, description="How long connecting and configuring may take."
+    )
 
 
 class RealtimeEngine(Strict):
     """A speech-to-speech engine that speaks the OpenAI Realtime dialect over a WebSocket."""
 
-    kind: Literal["realtime"] = Field(description="`realtime`: the OpenAI Realtime dialect over WebSocket.")
+    kind: Literal["realtime"] = Field(description=ENGINE_KIND)
     settings: dict[str, Any] = Field(
         default_factory=dict,
         description="Further settings of this kind of engine; checked by the engine itself.",
@@ -352,7 +358,7 @@ class Agent(Strict):
         (),
         max_length=4,
         strict=False,
-        description="Engines to try, in order, when the first fails before it greeted.",
+        description="Engines that take over, in order, when the one before does not come or fails.",
     )
     voice: str = Field("", max_length=100, description="Voice; empty: the engine's default.")
     language: str = Field(

@@ -25,6 +25,7 @@ from trunkline.model import (
     ms,
     seconds,
 )
+from trunkline.operations.metrics import Metrics
 from trunkline.telephony.legs.contract import LegInfo
 from trunkline.telephony.media.port import EnginePort
 from trunkline.testing import (
@@ -146,15 +147,22 @@ class FakeVoice:
 
 
 class FakeMeter:
-    """Counts calls of every method by name, with their arguments."""
+    """Real metrics that also keep what was pushed, by method, with the arguments."""
 
     def __init__(self) -> None:
+        self.metrics = Metrics()
         self.seen: list[tuple[str, tuple[Any, ...]]] = []
 
     def __getattr__(self, name: str) -> Callable[..., None]:
         if name.startswith("_"):
             raise AttributeError(name)
-        return lambda *values: self.seen.append((name, values))
+        push = getattr(self.metrics, name)
+
+        def record(*values: Any) -> None:
+            push(*values)
+            self.seen.append((name, values))
+
+        return record
 
     def of(self, name: str) -> list[tuple[Any, ...]]:
         return [values for seen, values in self.seen if seen == name]

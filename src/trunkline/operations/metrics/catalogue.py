@@ -63,6 +63,7 @@ PUSHED: Final = (
         (),
         FLUSH,
     ),
+    Metric("trunkline_rtp_total", _C, "RTP of calls that have ended, by counter.", ("counter",)),
     Metric(
         "trunkline_inbox_dropped_total", _C, "Signals dropped by a call's full inbox, by kind.", ("kind",)
     ),
@@ -74,6 +75,8 @@ PULLED: Final = (
     Metric("trunkline_calls_refused_total", _C, "Calls refused because the limit was reached or of a drain."),
     Metric("trunkline_draining", _G, "1 while no new calls are taken."),
     Metric("trunkline_media_sessions", _G, "Open media sessions."),
+    Metric("trunkline_media_free_ports", _G, "Pairs of media ports that could be had now."),
+    Metric("trunkline_media_tick_lag_seconds", _G, "Longest lag of a 20 ms tick since the last scrape."),
     Metric("trunkline_media_total", _C, "Totals of the media core, by counter.", ("counter",)),
     Metric("trunkline_sip_total", _C, "SIP events, by counter.", ("counter",)),
     Metric("trunkline_ledger_queued", _G, "Ledger entries not yet on disk."),

@@ -1,7 +1,7 @@
 """The process's metrics in its own Prometheus registry: pushed by calls, pulled from rooms at a scrape."""
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -16,6 +16,21 @@ from trunkline.operations.metrics.catalogue import CATALOGUE, PUSHED, MetricKind
 log = logging.getLogger(__name__)
 
 CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
+
+
+RTP_COUNTERS: Final = (
+    "rtp_received",
+    "rtp_sent",
+    "rtp_lost",
+    "rtp_late",
+    "rtp_duplicate",
+    "rtp_rejected",
+    "concealed_ms",
+    "engine_dropped_ms",
+    "playout_dropped_ms",
+    "engine_bad_messages",
+)
+"""Counters of a media session that are summed up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +123,11 @@ class Metrics:
         self._counters["trunkline_transfers_total"].labels(result).inc()
         if release is not None:
             self._observe("trunkline_media_release_seconds", release)
+
+    def media_closed(self, counters: Mapping[str, float]) -> None:
+        """A call's media session ended with these counters."""
+        for name in RTP_COUNTERS:
+            self._counters["trunkline_rtp_total"].labels(name).inc(counters.get(name, 0))
 
     def inbox_dropped(self, kind: str, count: int) -> None:
         """A call's inbox was full."""

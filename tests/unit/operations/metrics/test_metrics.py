@@ -73,5 +73,5 @@ def test_names_carry_their_unit() -> None:
     for metric in CATALOGUE.values():
         assert metric.name.startswith("trunkline_")
         assert (metric.kind is MetricKind.COUNTER) == metric.name.endswith("_total"), metric.name
-        assert (metric.kind is MetricKind.HISTOGRAM) == metric.name.endswith("_seconds"), metric.name
+        assert metric.kind is not MetricKind.HISTOGRAM or metric.name.endswith("_seconds"), metric.name
         assert list(metric.buckets) == sorted(set(metric.buckets))

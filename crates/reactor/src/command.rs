@@ -2,9 +2,8 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use trunkline_session::{MaskMode, Nanos, Parameters, Session};
 
@@ -72,7 +71,6 @@ pub(crate) enum Command {
 /// The queue of one reactor.
 pub(crate) struct CommandQueue {
     queue: Mutex<Queue>,
-    wake: Wake,
     dropped_play: AtomicU64,
 }
 
@@ -81,17 +79,32 @@ struct Queue {
     commands: VecDeque<(u64, Command)>,
     play_bytes: usize,
     stopping: bool,
+    /// Gone when the reactor is: handles of its calls may live longer.
+    wake: Option<Arc<Wake>>,
 }
 
 impl CommandQueue {
     pub(crate) fn new() -> io::Result<Self> {
-        Ok(Self { queue: Mutex::default(), wake: Wake::new()?, dropped_play: AtomicU64::new(0) })
+        let queue = Queue { wake: Some(Arc::new(Wake::new()?)), ..Queue::default() };
+        Ok(Self { queue: Mutex::new(queue), dropped_play: AtomicU64::new(0) })
+    }
+
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What wakes the reactor, while it runs.
+    pub(crate) fn wake(&self) -> Option<Arc<Wake>> {
+        self.queue().wake.clone()
     }
 
     /// Queues a command. Control is never refused: only our own code issues it, a few for each
     /// turn of a call. Audio is, beyond [`MAX_PLAY_BYTES`].
     pub(crate) fn push(&self, call: u64, command: Command) {
-        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut queue = self.queue();
+        if queue.wake.is_none() {
+            return;
+        }
         if let Command::Play { pcm, .. } = &command {
             if queue.play_bytes + pcm.len() > MAX_PLAY_BYTES {
                 self.dropped_play.fetch_add(1, Ordering::Relaxed);
@@ -99,35 +112,40 @@ impl CommandQueue {
             }
             queue.play_bytes += pcm.len();
         }
-        let first = queue.commands.is_empty();
+        let wake = if queue.commands.is_empty() { queue.wake.clone() } else { None };
         queue.commands.push_back((call, command));
         drop(queue);
-        if first {
-            self.wake.wake();
+        if let Some(wake) = wake {
+            wake.wake();
         }
     }
 
     /// Takes everything; `false` when the reactor is to stop.
     pub(crate) fn take(&self, into: &mut VecDeque<(u64, Command)>) -> bool {
-        self.wake.clear();
-        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut queue = self.queue();
+        if let Some(wake) = &queue.wake {
+            wake.clear();
+        }
         into.append(&mut queue.commands);
         queue.play_bytes = 0;
         !queue.stopping
     }
 
     pub(crate) fn stop(&self) {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner).stopping = true;
-        self.wake.wake();
+        self.queue().stopping = true;
+        if let Some(wake) = self.wake() {
+            wake.wake();
+        }
+    }
+
+    /// The reactor has ended: later commands are ignored.
+    pub(crate) fn dispose(&self) {
+        let mut queue = self.queue();
+        queue.wake = None;
+        queue.commands.clear();
     }
 
     pub(crate) fn dropped_play(&self) -> u64 {
         self.dropped_play.load(Ordering::Relaxed)
-    }
-}
-
-impl AsFd for CommandQueue {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.wake.as_fd()
     }
 }

@@ -181,7 +181,9 @@ impl Engine {
         for index in 0..config.threads {
             let commands = Arc::new(CommandQueue::new()?);
             let poller = Poller::new()?;
-            poller.add(&*commands, Token::Wake, true, false)?;
+            if let Some(wake) = commands.wake() {
+                poller.add(&*wake, Token::Wake, true, false)?;
+            }
             let context = Context {
                 poller,
                 random: Random::new(),
@@ -280,6 +282,9 @@ impl Engine {
         }
         for thread in running.threads {
             let _ = thread.join();
+        }
+        for shard in &self.shards {
+            shard.dispose();
         }
         running.recorder.stop();
         running.resolver.stop();

@@ -1,5 +1,6 @@
 """Finds the compiled media engine and says one clear sentence when it is not there."""
 
+from collections.abc import Callable
 from types import ModuleType
 from typing import TYPE_CHECKING, Final
 
@@ -24,12 +25,19 @@ def check(module: ModuleType) -> None:
         raise Missing(what, hint=_HINT)
 
 
-def load() -> "type[_native.Engine]":
-    """The native engine's class. Raises ``Missing``."""
-    # Imported here: its absence is to be a sentence, not a traceback of whoever imports this room.
+def _import() -> ModuleType:
+    from trunkline import _native
+
+    return _native
+
+
+def load(find: Callable[[], ModuleType] = _import) -> "type[_native.Engine]":
+    """The native engine's class. Raises ``Missing``; imports only now, so that the absence of the build is
+    a sentence of whoever needs it and not a traceback of whoever imports this room."""
     try:
-        from trunkline import _native
+        module = find()
     except ImportError as error:
         raise Missing("the native media engine is not built", hint=_HINT) from error
-    check(_native)
-    return _native.Engine
+    check(module)
+    engine: type[_native.Engine] = module.Engine
+    return engine

@@ -105,6 +105,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
         [
             *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"),
             *("-nodes", "-days", "2", "-subj", "/CN=localhost"),
+            *("-addext", "basicConstraints=critical,CA:FALSE"),
             *("-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"),
             *("-keyout", str(folder / "key.pem"), "-out", str(folder / "cert.pem")),
         ],

@@ -243,11 +243,11 @@ class Ledger:
             log.warning("ledger: %s was left open by a process that ended; closed as indeterminate", row.id)
 
     async def _close(self) -> None:
+        await asyncio.to_thread(self._read_thread.shutdown, wait=True)
+        self._reader.close()  # first, so that the writer is the last to leave and folds the WAL back
         lost = await asyncio.to_thread(self._writer.close)
         if lost:
             log.error("ledger: closed with %d operations that could not be written", lost)
-        self._read_thread.shutdown(wait=True)
-        self._reader.close()
 
 
 def _gap(gap: Counter[str]) -> dict[str, Any]:
@@ -256,9 +256,10 @@ def _gap(gap: Counter[str]) -> dict[str, Any]:
 
 def _lock(path: Path) -> int:
     """An exclusive lock beside the ledger, held by the returned descriptor: two owners would close each
-    other's calls."""
+    other's calls. The ledger itself is created here, readable by its owner only."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         descriptor = os.open(
             path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600
         )

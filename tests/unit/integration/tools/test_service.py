@@ -1,11 +1,14 @@
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from trunkline.config import Config, load_config
+from trunkline.integration.connectors import Answer, Connector, Context, Health, Operation
 from trunkline.integration.connectors.sql.simulator import build
-from trunkline.integration.tools import ToolRequest, ToolStatus, check_tools, open_tools
-from trunkline.model import CallId, ConfigError, ToolCallId
+from trunkline.integration.tools import Registry, ToolRequest, Tools, ToolStatus, check_tools, open_tools
+from trunkline.model import CallId, ConfigError, Nanos, ToolCallId, seconds
 from trunkline.testing import VirtualClock
 
 GOOD = """
@@ -123,8 +126,8 @@ async def test_a_number_no_database_holds_is_refused_before_it_is_asked(house: P
             12,
             "person reads name, which the statement does not give",
         ),
-        ("statements:", "statments:", 11, "unknown setting"),
-        ("{name}[", "{nmae}[", 19, "there is no field {nmae}"),
+        ("statements:", "statementz:", 11, "unknown setting"),
+        ("{name}[", "{nam}[", 19, "there is no field {nam}"),
         ("{name}[", "{name:dollars}[", 19, "is a text, which 'dollars' cannot speak"),
         ("{name}[", "{name[", 19, "write a field as"),
         ("There is no {id}", "There is no {name}", 20, "there is no field {name}"),
@@ -154,8 +157,36 @@ def test_mistakes_of_parameters(house: Path, new: str, what: str) -> None:
 
 def test_all_mistakes_at_once(house: Path) -> None:
     with pytest.raises(ConfigError) as bad:
-        loaded(house, ("{name}[", "{nmae}["), ("There is no {id}", "There is no {ident}"))
+        loaded(house, ("{name}[", "{nam}["), ("There is no {id}", "There is no {ident}"))
     assert str(bad.value).count("trunkline.yaml:") == 2
+
+
+class Silent(Connector):
+    """A connector that never answers."""
+
+    def operations(self) -> Mapping[str, Operation]:
+        return {}
+
+    async def call(self, operation: str, arguments: Mapping[str, Any], ctx: Context) -> Answer:
+        raise AssertionError("nobody asks")
+
+    async def probe(self, ctx: Context) -> Health:
+        await ctx.clock.sleep_until(Nanos(ctx.deadline * 2))
+        return Health(True)
+
+    async def close(self) -> None:
+        pass
+
+
+async def test_a_probe_that_is_not_answered() -> None:
+    clock = VirtualClock()
+    tools = Tools(Registry({}, {}), {"a": Silent(), "b": Silent()}, clock=clock, record=lambda *_: None)
+    began = clock.now()
+    health = await tools.probe()
+    assert clock.now() - began == seconds(2)
+    assert health == dict.fromkeys("ab", Health(False, "no answer within 2000 ms"))
+    await tools.close()
+    assert clock.sleepers() == 0
 
 
 @pytest.fixture

@@ -1,5 +1,8 @@
 import asyncio
+import signal
 import sqlite3
+import stat
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -406,6 +409,75 @@ async def test_bounds_drop_the_droppable_first_and_mark_the_gap(path: Path) -> N
         verified = await ledger.verify(call)
         assert verified is not None
         assert verified.ok
+
+
+async def test_a_really_full_database(path: Path) -> None:
+    made: list[sqlite3.Connection] = []
+
+    def small(where: Path) -> sqlite3.Connection:
+        made.append(connect(where))
+        return made[0]
+
+    call = CallId("call-1")
+    async with Ledger.open(path, VirtualClock(), connect=small) as ledger:
+        await ledger.call_started(record())
+        made[0].execute("PRAGMA max_page_count = 12")
+        for _ in range(20):
+            ledger.append(call, Nanos(6 * SECOND), Kind.TRANSCRIPT, {"text": "x" * 4000})
+        with pytest.raises(LedgerUnavailable, match="full"):
+            await ledger.flush()
+        with pytest.raises(LedgerUnavailable, match="full"):
+            await ledger.call_started(record("call-2"))
+        made[0].execute("PRAGMA max_page_count = 1000000")
+        await healed(ledger)
+        await ledger.call_ended(call, DONE, at=Nanos(7 * SECOND))
+        assert len(await ledger.timeline(call)) == 21
+
+
+KILLED = """
+import asyncio, os, signal, sys
+from pathlib import Path
+from trunkline.model import CallId, Nanos
+from trunkline.testing import VirtualClock
+from trunkline.trust.ledger import CallRecord, Kind, Ledger
+
+async def main():
+    async with Ledger.open(Path(sys.argv[1]), VirtualClock(autojump=False)) as ledger:
+        for n in range(3):
+            call = CallId(f"call-{n}")
+            await ledger.call_started(CallRecord(call, Nanos(0), "pbx", "inbound", "1", "2"))
+            ledger.append(call, Nanos(5), Kind.HELD)
+        await ledger.flush()
+        ledger.append(call, Nanos(6), Kind.RESUMED)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+asyncio.run(main())
+"""
+
+
+async def test_killed_in_the_middle_of_calls(path: Path) -> None:
+    killed = await asyncio.create_subprocess_exec(sys.executable, "-c", KILLED, str(path))
+    assert await killed.wait() == -signal.SIGKILL
+    async with Ledger.open(path, VirtualClock(autojump=False)) as ledger:
+        rows = await ledger.calls()
+        assert [row.id for row in rows] == ["call-2", "call-1", "call-0"]
+        for row in rows:
+            assert row.outcome is not None
+            assert row.outcome.reason is Reason.PROCESS_LOST
+            kinds = [entry.kind for entry in await ledger.timeline(row.id)]
+            assert kinds[0] is Kind.HELD
+            assert kinds[-2:] == [Kind.RECOVERED, Kind.CALL_ENDED]
+            verified = await ledger.verify(row.id)
+            assert verified is not None
+            assert verified.ok
+
+
+async def test_nothing_but_the_ledger_is_left_and_only_its_owner_reads_it(path: Path) -> None:
+    async with Ledger.open(path, VirtualClock()) as ledger:
+        await ledger.call_started(record())
+        await ledger.call_ended(CallId("call-1"), DONE, at=Nanos(0))
+    left = {file.name: stat.S_IMODE(file.stat().st_mode) for file in path.parent.iterdir()}
+    assert left == {"ledger.sqlite": 0o600, "ledger.sqlite.lock": 0o600}
 
 
 async def test_closing_on_a_dead_disk_gives_up_loudly(path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -45,6 +45,10 @@ class Session(Protocol):
         """Run a statement; ``stop`` is asked now and then whether to give up. Raises ``RemoteError``."""
         ...
 
+    def stale(self) -> bool:
+        """Whether this connection no longer shows the present database (its file was replaced)."""
+        ...
+
     def interrupt(self) -> None:
         """Stop the statement that is running, from any thread."""
         ...
@@ -107,14 +111,16 @@ class SqliteDriver:
         except sqlite3.Error as bad:
             connection.close()
             raise _translated(bad) from bad
-        return SqliteSession(connection)
+        return SqliteSession(connection, self.path)
 
 
 class SqliteSession:
     """One connection to a SQLite file."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
         self._connection = connection
+        self._path = path
+        self._file = _identity(path)
 
     def verify(self, sql: str) -> Shape:
         names: dict[str, None] = {}
@@ -159,12 +165,24 @@ class SqliteSession:
         records = tuple(dict(zip(names, row, strict=True)) for row in rows[:limit])
         return Rows(records, more=len(rows) > limit)
 
+    def stale(self) -> bool:
+        return _identity(self._path) != self._file
+
     def interrupt(self) -> None:
         with contextlib.suppress(sqlite3.ProgrammingError):  # already closed: nothing runs
             self._connection.interrupt()
 
     def close(self) -> None:
         self._connection.close()
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Which file is there now: systems often replace their extract by a new file of the same name."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 class _Names(dict[str, None]):

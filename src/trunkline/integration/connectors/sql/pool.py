@@ -98,7 +98,7 @@ class Pool:
     def _work(self, job: Callable[[Session, Stop], T], stop: Stop) -> T:
         if stop():
             raise RemoteError("the statement was stopped")
-        session = self._idle.pop() if self._idle else self._driver.open()
+        session = self._session()
         stop.uses(session)
         try:
             result = job(session, stop)
@@ -109,6 +109,14 @@ class Pool:
         stop.uses(None)
         self._idle.append(session)
         return result
+
+    def _session(self) -> Session:
+        while self._idle:
+            session = self._idle.pop()
+            if not session.stale():
+                return session
+            session.close()
+        return self._driver.open()
 
     def _done(self, work: "asyncio.Future[T]", stop: Stop) -> None:
         self._running.discard(stop)

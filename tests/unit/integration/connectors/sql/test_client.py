@@ -190,6 +190,14 @@ def test_a_file_that_is_not_there_is_not_made(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_file_that_was_replaced_makes_its_sessions_stale(session: SqliteSession, database: Path) -> None:
+    assert not session.stale()
+    database.rename(database.with_name("old.db"))
+    assert session.stale()
+    build(database.parent)
+    assert session.stale()
+
+
 def test_a_closed_session_can_be_interrupted(session: SqliteSession) -> None:
     session.close()
     session.interrupt()

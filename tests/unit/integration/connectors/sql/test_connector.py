@@ -105,6 +105,7 @@ class FakeSession:
         self.go = Event()
         self.interrupted = 0
         self.closed = False
+        self.replaced = False
 
     def verify(self, sql: str) -> Shape:
         return Shape((), ())
@@ -115,6 +116,9 @@ class FakeSession:
         if stop():
             raise RemoteError("the statement was stopped")
         return Rows(())
+
+    def stale(self) -> bool:
+        return self.replaced
 
     def interrupt(self) -> None:
         self.interrupted += 1
@@ -148,7 +152,7 @@ class Stage:
             return session.run("", {}, limit=1, stop=stop)
 
         stop = Stop(Nanos(self.clock.now() + seconds(5)), self.clock)
-        return asyncio.ensure_future(self.pool.run(job, stop))  # type: ignore[return-value]
+        return asyncio.ensure_future(self.pool.run(job, stop))
 
     async def opened(self, count: int) -> None:
         await wait_until(lambda: len(self.driver.sessions) == count)
@@ -212,6 +216,18 @@ async def test_a_session_that_was_given_back_is_not_interrupted(clock: VirtualCl
     stop.ask()
     assert session.interrupted == 0
     assert stop()
+
+
+async def test_a_session_to_a_database_that_was_replaced_is_not_used_again(clock: VirtualClock) -> None:
+    stage = Stage(clock, size=1, waiting=0)
+    for n in (1, 2):
+        asked = stage.ask()
+        await stage.opened(n)
+        stage.driver.sessions[-1].go.set()
+        await asked
+        stage.driver.sessions[-1].replaced = True
+    assert stage.driver.sessions[0].closed
+    await stage.pool.close()
 
 
 async def test_a_database_that_comes_back(clock: VirtualClock) -> None:

@@ -113,11 +113,20 @@ class Evidence:
         ]
 
     def transcript(self) -> list[dict[str, Any]]:
-        """Final words of both sides, in order, with seconds since the call's start."""
-        return [
-            {"at_s": round(entry.at / SECOND, 2), "role": entry.data["role"], "text": entry.data["text"]}
-            for entry in self.entries("transcript")
-        ]
+        """Final words of both sides, in order, with seconds since the call's start. Of an interrupted answer, what
+        was heard of it: later words about the same item replace earlier ones."""
+        lines: list[dict[str, Any]] = []
+        by_item: dict[str, dict[str, Any]] = {}
+        for entry in self.entries("transcript"):
+            role, text, item = entry.data["role"], entry.data["text"], entry.data.get("item", "")
+            if role == "agent" and item in by_item:
+                by_item[item]["text"] = text
+                continue
+            line = {"at_s": round(entry.at / SECOND, 2), "role": role, "text": text}
+            lines.append(line)
+            if item:
+                by_item[item] = line
+        return lines
 
 
 _NUMBER: Final = re.compile(r"[^0-9a-z]+")

@@ -74,6 +74,7 @@ class Play:
         self._clock = clock
         self._address: dict[str, str] = {}
         self._mask_budget_ms = 0
+        self._answered_at: int | None = None
 
     # --- before ---------------------------------------------------------------------------------------
 
@@ -162,6 +163,7 @@ class Play:
     async def _watch(self, api: ServerView) -> None:
         """Show the timeline while it grows."""
         shown = 0
+        items: set[str] = set()
         while True:
             try:
                 call = await api.newest_call()
@@ -170,10 +172,25 @@ class Play:
                 return
             if call is not None:
                 for entry in call.timeline[shown:]:
-                    if line := timeline_line(entry):
-                        self.stage.line(*line)
+                    self._show(entry, items, call.timeline)
                 shown = len(call.timeline)
             await self._clock.sleep_until(Nanos(self._clock.now() + 250 * MS))
+
+    def _show(self, entry: Entry, items: set[str], timeline: Sequence[Entry]) -> None:
+        line = timeline_line(entry)
+        if line is None:
+            return
+        who, text = line
+        item = str(entry.data.get("item", "")) if entry.kind == "transcript" else ""
+        if item in items:
+            text = f"was heard until {text}"
+        elif item:
+            items.add(item)
+        answered = next((one.at for one in timeline if one.kind == "answered"), None)
+        at = (
+            None if answered is None or self._answered_at is None else self._answered_at - answered + entry.at
+        )
+        self.stage.line(who, text, at)
 
     async def _closed(self, api: ServerView, call: CallView | None) -> CallView:
         deadline = self._clock.now() + 10 * SECOND
@@ -199,6 +216,8 @@ class Play:
     def _on_event(self, actor: str, event: Event) -> None:
         if event["event"] == "dials":
             self.stage.call_begins(event["at"])
+        if event["event"] == "answered" and actor == "caller" and self._answered_at is None:
+            self._answered_at = event["at"]
         if event["event"] == "step":
             self.stage.under_way(
                 f"the caller's script, line {event['line']}: {event['name'].replace('_', ' ')}"

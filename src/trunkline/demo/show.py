@@ -56,8 +56,17 @@ class Stage:
     def line(self, who: str, text: str, at: int | None = None) -> None:
         """Something happened."""
         when = "" if at is None or self._zero is None else f"{(at - self._zero) / SECOND:5.1f} s"
-        row = Text.assemble((f"{when:>8}  ", "dim"), (f"{who:<8}", WHO.get(who, "")), text)
-        self.console.print(row)
+        self.console.print(_row(when, who, text))
+
+
+def _row(when: str, who: str, text: str) -> Table:
+    """Time, who, what; long texts stay in their column."""
+    row = Table.grid(padding=(0, 1))
+    row.add_column(width=8, justify="right", style="dim")
+    row.add_column(width=7, style=WHO.get(who, ""))
+    row.add_column(overflow="fold")
+    row.add_row(when, who, Text(text))
+    return row
 
 
 def timeline_line(entry: Entry) -> tuple[str, str] | None:
@@ -92,7 +101,7 @@ def phone_line(event: Mapping[str, Any]) -> str | None:
         case "transfer":
             return f"is referred to {event['target']}"
         case "ended":
-            return f"{event['party']}: {event['why']}"
+            return f"{event['why']} ({event['party']})"
         case _:
             return None
 
@@ -109,12 +118,7 @@ def results(
     unicode = console.encoding.lower().startswith("utf")
     _heading(console, "Transcript")
     for line in figures["transcript"]:
-        role = str(line["role"])
-        console.print(
-            Text.assemble(
-                (f"{line['at_s']:8.1f} s  ", "dim"), (f"{role:<8}", WHO.get(role, "")), str(line["text"])
-            )
-        )
+        console.print(_row(f"{line['at_s']:.1f} s", str(line["role"]), str(line["text"])))
     _heading(console, "Timeline")
     console.print(render(timeline, console.width, unicode=unicode))
     _heading(console, "Checks, from the phones' own packets and the ledger")

@@ -208,7 +208,7 @@ class Follower:
 
     async def _interrupt(self, index: int, line: Line, step: Interrupt) -> dict[str, Any]:
         span = await self._speech(line, self._deadline(step.timeout))
-        moment = Nanos(span.start + ms(step.after_ms))
+        moment = Nanos(max(span.start, self._mark) + ms(step.after_ms))
         await self._until(line, lambda: self._clock.now() >= moment, Nanos(moment + SECOND), None)
         if not self._phone.log.heard.speaking:
             spoke = to_ms((self._phone.log.heard.last_loud or span.start) - span.start)

@@ -104,12 +104,14 @@ class LocalEngineSession(EngineSession):
         self._timer: asyncio.Task[None] | None = None
         self._timer_due: Nanos | None = None
         self._caller_speaks = False
+        self._cued: tuple[str, ...] = ()
+        """Items that were open when the caller began to speak: a flush ends also those not yet on the line."""
         self._quiet = False
 
-    @property
-    def hearing(self) -> bool:
-        """A worker thread has some of this call's audio."""
-        return self._job is not None
+    async def caught_up(self) -> None:
+        """Return when all of the caller's audio so far has been listened to."""
+        while self._job is not None:
+            await asyncio.wait((self._job,))
 
     # --- contract --------------------------------------------------------------------------------------
 
@@ -157,7 +159,9 @@ class LocalEngineSession(EngineSession):
                 self._speaker.flushed()
                 known = {heard.item: heard.heard_ms for heard in all_heard}
                 for item in self._speaker.open_items:
-                    self._cut(item, known.get(item, 0))
+                    if item in known or item in self._cued:
+                        self._cut(item, known.get(item, 0))
+                self._cued = ()
                 self._settle()
             case _:
                 # Keys come as CallerDigits, whatever way they were signalled.
@@ -233,7 +237,9 @@ class LocalEngineSession(EngineSession):
         if self._listener is None or self._dialogue is None or self._dialogue.ended:
             return
         if tap.rate != TAP_RATE:
-            self._finish(clean=False, retryable=False, detail=f"the tap runs at {tap.rate} Hz, not at {TAP_RATE}")
+            self._finish(
+                clean=False, retryable=False, detail=f"the tap runs at {tap.rate} Hz, not at {TAP_RATE}"
+            )
             return
         self._audio.append(tap.pcm)
         self._audio_bytes += len(tap.pcm)
@@ -281,13 +287,15 @@ class LocalEngineSession(EngineSession):
         now = self._clock.now()
         match event:
             case SpeechStarted():
+                assert self._speaker is not None
                 self._caller_speaks, self._quiet = True, False
+                self._cued = self._speaker.open_items
                 self._sink(CallerSpeechStarted(at=now))
                 self._tell(talk.CallerStarted())
             case Partial(text):
                 self._sink(Transcript(at=now, role=Role.CALLER, text=text, final=False))
             case SpeechEnded(text=text, unheard=unheard):
-                self._caller_speaks = False
+                self._caller_speaks, self._cued = False, ()
                 self._sink(CallerSpeechStopped(at=now))
                 if unheard:
                     self.counters.unheard_turns += 1
@@ -357,14 +365,16 @@ class LocalEngineSession(EngineSession):
     def _cut(self, item: str, heard_ms: int) -> None:
         """The caller heard only ``heard_ms`` of an item: correct its transcript, remember the rest."""
         assert self._speaker is not None
-        parts = self._speaker.cut(item, heard_ms)
-        if parts is None:
+        remains = self._speaker.cut(item, heard_ms)
+        if remains is None:
             return
-        heard, rest = parts
         now = self._clock.now()
-        self._sink(Transcript(at=now, role=Role.AGENT, text=heard, final=True, item=item))
+        if remains.heard or remains.sent:
+            self._sink(Transcript(at=now, role=Role.AGENT, text=remains.heard, final=True, item=item))
+        if not remains.sent:
+            self._sink(ItemEnded(at=now, item=item))
         self._sink(TurnEnded(at=now, status="interrupted"))
-        self._tell(talk.Cut(rest))
+        self._tell(talk.Cut(remains.rest))
 
     # --- time ------------------------------------------------------------------------------------------
 

@@ -35,6 +35,16 @@ class Item:
 
 
 @dataclass(frozen=True, slots=True)
+class Remains:
+    """A cut item: what of its text was heard, the text from the interrupted sentence on, and whether all of its
+    audio had been sent."""
+
+    heard: str
+    rest: str
+    sent: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Spoken:
     """All audio of an item has been sent."""
 
@@ -114,16 +124,16 @@ class Speaker:
         """The line fell silent."""
         self._fell_silent()
 
-    def cut(self, name: str, heard_ms: float) -> tuple[str, str] | None:
-        """Stop ``name``, of which ``heard_ms`` were heard: the text that was heard, and the text from the
-        interrupted sentence on. None when it is not open."""
+    def cut(self, name: str, heard_ms: float) -> Remains | None:
+        """Stop ``name``, of which ``heard_ms`` were heard. None when it is not open."""
         item = self._open.pop(name, None)
         if item is None:
             return None
         item.cut = True
         if item in self._queue:
             self._queue.remove(item)
-        return split_heard(item.text, item.sentences, heard_ms)
+        heard, rest = split_heard(item.text, item.sentences, heard_ms)
+        return Remains(heard, rest, item.sent)
 
     def cancel(self) -> list[str]:
         """Stop everything; returns the names of what was stopped."""

@@ -48,7 +48,12 @@ def caller(flite: Flite) -> Caller:
     """
 
     def say(
-        text: str, *, voice: str = "rms", before_s: float = 0.3, after_s: float = 0.3, snr_db: float | None = None
+        text: str,
+        *,
+        voice: str = "rms",
+        before_s: float = 0.3,
+        after_s: float = 0.3,
+        snr_db: float | None = None,
     ) -> bytes:
         pieces: list[bytes] = []
 

@@ -166,18 +166,21 @@ _STEPS: Final[dict[str, type[BaseModel]]] = {
 
 
 def _which(value: Any) -> str:
-    """Tag of a step: the first key that names one. What is none is reported as a bad ``say``."""
+    """Tag of a step: the first key that names one. What is none is reported as a bad ``say``.
+
+    Tags differ from keys, so that error locations are not mistaken for paths in the document.
+    """
     if isinstance(value, Mapping):
-        return next((key for key in _STEPS if key in value), "say")
-    return next((key for key, model in _STEPS.items() if isinstance(value, model)), "say")
+        return "step:" + next((key for key in _STEPS if key in value), "say")
+    return "step:" + next((key for key, model in _STEPS.items() if isinstance(value, model)), "say")
 
 
 Step = Annotated[
-    Annotated[SayStep, Tag("say")]
-    | Annotated[AskStep, Tag("ask")]
-    | Annotated[CallStep, Tag("call")]
-    | Annotated[HandOverStep, Tag("hand_over")]
-    | Annotated[HangUpStep, Tag("hang_up")],
+    Annotated[SayStep, Tag("step:say")]
+    | Annotated[AskStep, Tag("step:ask")]
+    | Annotated[CallStep, Tag("step:call")]
+    | Annotated[HandOverStep, Tag("step:hand_over")]
+    | Annotated[HangUpStep, Tag("step:hang_up")],
     Discriminator(_which),
 ]
 

@@ -23,6 +23,7 @@ FRAME: Final = 256
 FRAME_MS: Final = 1000 * FRAME // RATE
 _CONTEXT: Final = 32
 """Samples of the frame before that Silero wants to see at 8 kHz."""
+_HINT: Final = "pip install --no-deps silero-vad (torch is not needed)"
 
 
 class Detector(Protocol):
@@ -42,6 +43,8 @@ class SileroModel:
 
     def __init__(self, file: Path | None = None) -> None:
         path = file if file is not None else _model_file()
+        if not path.is_file():
+            raise Missing(f"there is no model file {path.name}", hint=_HINT)
         try:
             import onnxruntime
         except ImportError as failed:
@@ -69,10 +72,7 @@ def _model_file() -> Path:
         file = Path(folder) / "data" / "silero_vad.onnx"
         if file.is_file():
             return file
-    raise Missing(
-        "Silero's voice activity model is not installed",
-        hint="pip install --no-deps silero-vad (torch is not needed)",
-    )
+    raise Missing("Silero's voice activity model is not installed", hint=_HINT)
 
 
 class Silero:

@@ -75,6 +75,9 @@ _GROUPED: Final = re.compile(r"\b\d{1,3}(?:,\d{3})+\b")
 _DECIMAL: Final = re.compile(r"\b(\d+)\.(\d+)\b")
 _NUMBER: Final = re.compile(r"\d+")
 _WORDS: Final = {
+    "$": " dollars ",
+    "\N{EURO SIGN}": " euros ",
+    "\N{POUND SIGN}": " pounds ",
     "&": " and ",
     "@": " at ",
     "#": " number ",

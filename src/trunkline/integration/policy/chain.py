@@ -94,11 +94,11 @@ class Chain:
                 return work.result()
             raise DeadlinePassed("no answer within the budget")
         finally:
-            await _stop(alarm)
             if not work.done():
                 work.cancel()
                 self._strays.add(work)
                 work.add_done_callback(self._stray_stopped)
+            await _stop(alarm)
 
     async def _alarm(self, attempt: Attempt) -> None:
         await self._clock.sleep_until(attempt.deadline.mask_at)

@@ -96,7 +96,8 @@ class Ledger:
     async def call_started(self, record: CallRecord) -> None:
         """Open a call. Committed to disk when it returns: only then may the call be answered.
 
-        Raises ``LedgerUnavailable`` when it is not; the call must then be refused.
+        Raises ``LedgerUnavailable`` when it is not; the call must then be refused. Cancelling the wait does not undo
+        the row: the call is then open until ``call_ended``.
         """
         if record.id in self._open:
             raise LocalProtocolError(f"{record.id} was started before")

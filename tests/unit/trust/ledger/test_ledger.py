@@ -165,6 +165,22 @@ async def test_starting_or_ending_twice_is_our_mistake(ledger: Ledger) -> None:
         await ledger.call_ended(CallId("call-1"), DONE, at=Nanos(6 * SECOND))
 
 
+async def test_words_of_a_newer_version_can_be_read(ledger: Ledger, path: Path) -> None:
+    await ledger.call_started(record())
+    await ledger.call_ended(CallId("call-1"), DONE, at=Nanos(6 * SECOND))
+    other = sqlite3.connect(path)
+    try:
+        other.execute("UPDATE calls SET reason = 'beamed_up', detail = 'twice'")
+        other.commit()
+    finally:
+        other.close()
+    row = await ledger.call(CallId("call-1"))
+    assert row is not None
+    assert row.outcome == Outcome(
+        Result.UNKNOWN, Reason.BUG, "success, beamed_up (of a newer version): twice"
+    )
+
+
 async def test_an_id_that_was_used_before_is_refused_and_others_go_on(ledger: Ledger) -> None:
     await ledger.call_started(record())
     await ledger.call_ended(CallId("call-1"), DONE, at=Nanos(6 * SECOND))

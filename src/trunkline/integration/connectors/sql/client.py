@@ -68,8 +68,9 @@ class Driver(Protocol):
 
 # --- SQLite ---------------------------------------------------------------------------------------------
 
-STEP: Final = 20_000
-"""Instructions of SQLite's virtual machine between two questions whether to stop."""
+STEP: Final = 100_000
+"""Instructions of SQLite's virtual machine between two questions whether to stop: a few milliseconds, so that a
+long statement seldom takes Python's lock."""
 BUSY_MS: Final = 100
 MAX_VALUE: Final = 1 << 20
 """Longest text or blob, in bytes, that a row may hold."""

@@ -115,6 +115,13 @@ class Actor:
             await asyncio.wait((self._reader,), timeout=1)
         return process.returncode
 
+    async def leave(self, clock: Clock, *, within_s: float) -> None:
+        """Let it end by itself, or after a while ask it to: then it reports what it has."""
+        try:
+            await self.ended(clock, within_s=within_s)
+        except LocalError:
+            await self.stop()
+
     def report(self) -> Any:
         """The JSON document on its output. Raises ``LocalError`` when there is none."""
         try:

@@ -119,7 +119,7 @@ class Play:
         api = await self._start_server(stack)
         caller, code, call = await self._call(api)
         self.stage.under_way("waiting for the person's phone and the record")
-        await person.ended(self._clock, within_s=15)
+        await person.leave(self._clock, within_s=5)
         call = await self._closed(api, call)
         healthy, open_calls = await api.healthy()
         report = CallReport.from_json(caller.report())
@@ -193,18 +193,12 @@ class Play:
         self.stage.line(who, text, at)
 
     async def _closed(self, api: ServerView, call: CallView | None) -> CallView:
+        """The call once its record is closed, or as it is when that takes too long: the checks will say so."""
         deadline = self._clock.now() + 10 * SECOND
-        while call is None or not call.over:
-            if self._clock.now() >= deadline:
-                raise LocalError(
-                    "the server has no call"
-                    if call is None
-                    else "the server did not close the call's record",
-                    hint=f"see {self._folder / 'server.log'}",
-                )
+        while (call is None or not call.over) and self._clock.now() < deadline:
             await self._clock.sleep_until(Nanos(self._clock.now() + 100 * MS))
             call = await api.newest_call()
-        return call
+        return call or CallView("", over=False, timeline=(), recordings=())
 
     def _person(self, *, once: bool) -> Actor:
         address = self._address.get("person", "127.0.0.1:0")

@@ -80,8 +80,8 @@ class Phone:
 async def phones() -> AsyncIterator[tuple[Phone, Phone]]:
     """Two phones on two engines."""
     async with (
-        MediaEngine(MediaConfig(port_low=42000, port_high=42999)) as here,
-        MediaEngine(MediaConfig(port_low=43000, port_high=43999)) as there,
+        MediaEngine(MediaConfig(port_low=12000, port_high=12999)) as here,
+        MediaEngine(MediaConfig(port_low=13000, port_high=13999)) as there,
     ):
         pair = Phone(await here.open("here")), Phone(await there.open("there"))
         for phone in pair:

@@ -36,10 +36,10 @@ def threads() -> int:
 
 
 async def test_ports_run_out_and_come_back() -> None:
-    async with MediaEngine(MediaConfig(port_low=44000, port_high=44003, quarantine_ms=0)) as engine:
+    async with MediaEngine(MediaConfig(port_low=14000, port_high=14003, quarantine_ms=0)) as engine:
         first, second = await engine.open("a"), await engine.open("b")
         assert engine.totals().free_ports == 0
-        with pytest.raises(Overloaded, match="no free RTP port pair in 44000-44003"):
+        with pytest.raises(Overloaded, match="no free RTP port pair in 14000-14003"):
             await engine.open("c")
         await first.close()
         third = await engine.open("c")
@@ -55,7 +55,7 @@ async def test_ports_run_out_and_come_back() -> None:
 
 
 async def test_freed_ports_rest() -> None:
-    async with MediaEngine(MediaConfig(port_low=44010, port_high=44011, quarantine_ms=60_000)) as engine:
+    async with MediaEngine(MediaConfig(port_low=14010, port_high=14011, quarantine_ms=60_000)) as engine:
         await (await engine.open("a")).close()
         with pytest.raises(Overloaded):
             await engine.open("b")
@@ -73,13 +73,13 @@ async def test_a_configuration_that_makes_no_sense_is_one_sentence() -> None:
 
 
 async def test_an_address_that_is_not_ours_is_one_sentence() -> None:
-    async with MediaEngine(MediaConfig(host="192.0.2.1", port_low=44020, port_high=44021)) as engine:
+    async with MediaEngine(MediaConfig(host="192.0.2.1", port_low=14020, port_high=14021)) as engine:
         with pytest.raises(LocalError, match=r"cannot bind RTP sockets to 192\.0\.2\.1"):
             await engine.open("a")
 
 
 async def test_an_engine_that_does_not_run_says_so() -> None:
-    engine = MediaEngine(MediaConfig(port_low=44030, port_high=44031))
+    engine = MediaEngine(MediaConfig(port_low=14030, port_high=14031))
     with pytest.raises(LocalProtocolError):
         await engine.open("a")
     with pytest.raises(LocalProtocolError):
@@ -93,7 +93,7 @@ async def test_an_engine_that_does_not_run_says_so() -> None:
 
 
 async def test_closing_the_engine_closes_its_ports() -> None:
-    engine = MediaEngine(MediaConfig(port_low=44040, port_high=44049))
+    engine = MediaEngine(MediaConfig(port_low=14040, port_high=14049))
     await engine.start()
     port = await engine.open("a")
     seen: Collector[object] = Collector()
@@ -113,7 +113,7 @@ async def test_events_before_anybody_listens_are_kept_and_bounded() -> None:
 
     async with (
         serve(talk, "127.0.0.1", 0, compression=None) as server,
-        MediaEngine(MediaConfig(port_low=44050, port_high=44053)) as engine,
+        MediaEngine(MediaConfig(port_low=14050, port_high=14053)) as engine,
     ):
         phone = Phone(await engine.open("a"))
         address = "{}:{}".format(*server.sockets[0].getsockname()[:2])
@@ -135,7 +135,7 @@ async def test_a_sink_that_raises_disturbs_nobody(caplog: pytest.LogCaptureFixtu
     def broken(event: object) -> None:
         raise RuntimeError(f"cannot take {type(event).__name__}")
 
-    async with MediaEngine(MediaConfig(port_low=44060, port_high=44063)) as engine:
+    async with MediaEngine(MediaConfig(port_low=14060, port_high=14063)) as engine:
         one, two = Phone(await engine.open("one")), Phone(await engine.open("two"))
         one.call(two)
         two.call(one)
@@ -173,7 +173,7 @@ async def test_a_thousand_calls_in_every_phase_leave_nothing_behind(tmp_path: Pa
         async for _ in connection:
             pass
 
-    config = MediaConfig(port_low=45000, port_high=46999, quarantine_ms=0)
+    config = MediaConfig(port_low=15000, port_high=16999, quarantine_ms=0)
     async with serve(engine_side, "127.0.0.1", 0, compression=None) as server, MediaEngine(config) as engine:
         address = "{}:{}".format(*server.sockets[0].getsockname()[:2])
         await _open_and_kill(engine, 3, address, tmp_path)

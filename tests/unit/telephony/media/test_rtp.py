@@ -140,7 +140,7 @@ async def test_hold_stops_the_stream_and_resume_continues_it(phones: tuple[Phone
 
 
 async def test_silence_of_the_peer_is_reported_once() -> None:
-    config = MediaConfig(port_low=42000, port_high=42999, rtp_silence_ms=200)
+    config = MediaConfig(port_low=12000, port_high=12999, rtp_silence_ms=200)
     async with MediaEngine(config) as engine:
         phone, other = Phone(await engine.open("a")), Phone(await engine.open("b"))
         phone.port.listen(phone.seen)
@@ -178,7 +178,7 @@ async def test_the_contract_is_kept(phones: tuple[Phone, Phone]) -> None:
 
 async def test_the_engine_is_a_factory() -> None:
     async with MediaEngine(
-        MediaConfig(port_low=42000, port_high=42999, advertised_host="192.0.2.1")
+        MediaConfig(port_low=12000, port_high=12999, advertised_host="192.0.2.1")
     ) as engine:
         factory: MediaFactory = engine
         port = await factory.open("a")

@@ -33,7 +33,17 @@ from trunkline.engines.contract import (
     ToolCall,
     ToolCallCancelled,
 )
-from trunkline.model import CallId, LocalError, Nanos, Outcome, Reason, Result, ms, seconds
+from trunkline.model import (
+    CallId,
+    LocalError,
+    LocalProtocolError,
+    Nanos,
+    Outcome,
+    Reason,
+    Result,
+    ms,
+    seconds,
+)
 from trunkline.telephony.legs.contract import (
     Leg,
     LegAnswered,
@@ -183,6 +193,13 @@ class Call:
         """Add a step that happened ``at``. Before the record is open there is nothing to add it to."""
         if self.recorded:
             self.desk.ledger.append(self.id, at, kind, data)
+
+    def leg_has_media(self) -> bool:
+        """Whether ``prepare`` opened media; a leg that ended meanwhile has none."""
+        try:
+            return self.leg.media is not None
+        except LocalProtocolError:
+            return False
 
     def open_media(self) -> None:
         """Hear the leg's present media port, and no earlier one; record it if the agent is recorded."""

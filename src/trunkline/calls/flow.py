@@ -95,6 +95,9 @@ async def prepare(call: Call) -> None:
     except Overloaded as full:
         refusal = Refusal(503, "Service Unavailable", 5)
         raise CallOver(Outcome(Result.LOCAL, Reason.OVERLOADED, full.what), refusal=refusal) from full
+    while not call.leg_has_media():
+        # It ended while it was being prepared; the event that says so is still under way.
+        await call.next()
     call.open_media()
     call.note(Kind.MEDIA_OPENED, host=call.leg.media.local_host, port=call.leg.media.local_port)
     call.step(Step.PREPARE)
@@ -103,16 +106,22 @@ async def prepare(call: Call) -> None:
 async def answer(call: Call) -> None:
     """The 200 OK, and its acknowledgement: before that nobody listens."""
     assert call.agent is not None and call.turns is not None, "answered after routing"  # noqa: PT018
-    await call.during(call.leg.answer())
+    await call.during(_send_answer(call))
     call.step(Step.ANSWER)
-    now = call.turns.answered_at = call.now()
-    setup = Nanos(now - call.started)
-    call.desk.ledger.answered(call.id, now)
-    call.note(Kind.ANSWERED, setup_ms=round(to_ms(setup), 1))
-    call.desk.meter.call_answered(setup)
     call.alarms.after(MAX_DURATION, seconds(call.agent.limits.max_duration_s))
     while not call.confirmed:
         await call.next()
+
+
+async def _send_answer(call: Call) -> None:
+    await call.leg.answer()
+    now = call.now()
+    setup = Nanos(now - call.started)
+    call.note_at(now, Kind.ANSWERED, {"setup_ms": round(to_ms(setup), 1)})
+    call.desk.ledger.answered(call.id, now)
+    call.desk.meter.call_answered(setup)
+    assert call.turns is not None, "answered after routing"
+    call.turns.answered_at = now
 
 
 async def converse(call: Call) -> None:

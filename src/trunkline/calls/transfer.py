@@ -11,7 +11,7 @@ from typing import Final
 
 from trunkline.calls.attach import detach
 from trunkline.calls.call import Call, TransferWatch
-from trunkline.calls.outcomes import CallOver
+from trunkline.calls.outcomes import CallOver, leg_outcome
 from trunkline.calls.states import Step
 from trunkline.model import MS, Nanos, Outcome, Reason, Result, TrunklineError, seconds
 from trunkline.trust.ledger import Kind
@@ -126,6 +126,8 @@ async def _reanchor(call: Call, failure: str) -> None:
     except TrunklineError as failed:
         log.warning("media did not come back: %s", failed, extra={"call": call.id})
         raise CallOver(Outcome(Result.UPSTREAM, Reason.TRANSFER_FAILED, failure)) from failed
+    if call.ended is not None:
+        raise CallOver(leg_outcome(call.ended))
     call.step(Step.REANCHOR)
     call.open_media()
     media = call.leg.media

@@ -5,7 +5,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    CollectorRegistry,
+    Counter,
+    Histogram,
+    disable_created_metrics,
+    generate_latest,
+)
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.core import Metric as Family
 from prometheus_client.registry import Collector
@@ -14,6 +21,9 @@ from trunkline.model import SECOND, Nanos, Outcome
 from trunkline.operations.metrics.catalogue import CATALOGUE, PUSHED, MetricKind
 
 log = logging.getLogger(__name__)
+
+# A creation time beside every counter doubles the page, and Prometheus' text format does not need it.
+disable_created_metrics()
 
 CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
 

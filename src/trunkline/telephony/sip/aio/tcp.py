@@ -4,7 +4,7 @@ import asyncio
 from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final, Protocol, cast
 
 from trunkline.model import Nanos, seconds
 from trunkline.telephony.sip.proto.errors import BadMessage
@@ -59,13 +59,14 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)  # what create_server promises
-        host, port = transport.get_extra_info("peername")[:2]
+        # What create_server promises; uvloop's class does not derive from asyncio.Transport.
+        stream = cast("asyncio.Transport", transport)
+        host, port = stream.get_extra_info("peername")[:2]
         self.peer = Peer("TCP", host, port, self.flow)
-        self._transport = transport
+        self._transport = stream
         self.open = self._pool.opened(self)
         if not self.open:
-            transport.abort()
+            stream.abort()
 
     def data_received(self, data: bytes) -> None:
         if not self.open:

@@ -3,7 +3,7 @@
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 
 from trunkline.model import Nanos, seconds
 from trunkline.telephony.sip.proto.entropy import Ids
@@ -70,12 +70,6 @@ LocalAddress = Callable[[str, str], tuple[str, int]]
 """(transport, remote host) -> host and port that the remote can reach us at."""
 
 
-class SessionLike(Protocol):
-    """What the core keeps of a session."""
-
-    trace: "deque[TraceRecord]"
-
-
 class Core:
     """Shared state of one endpoint; its outputs wait in ``outbox`` for the shell."""
 
@@ -86,6 +80,8 @@ class Core:
         self.counters: Counter[str] = Counter()
         self.outbox: deque[Send | SipEvent] = deque()
         self.traces: dict[str, deque[TraceRecord]] = {}
+        self.received: TraceRecord | None = None
+        """The message that is being handled, for the trace of a session that it creates."""
         self.observe: Callable[[TraceRecord], None] | None = None
         self._local = local
         self.layer = TransactionLayer(
@@ -112,6 +108,8 @@ class Core:
 
     def note(self, record: TraceRecord) -> None:
         """Keep a message for traces: in its dialog's ring, and for whoever observes."""
+        if not record.sent:
+            self.received = record
         ring = self.traces.get(record.call_id)
         if ring is not None:
             ring.append(record)

@@ -29,6 +29,8 @@ class ServerSession(Session):
         """Sends 100 Trying. Raises ``BadMessage`` when the INVITE cannot make a dialog."""
         dialog = server_dialog(request, core.ids.tag(), peer)
         super().__init__(core, registry, request.call_id)
+        if core.received is not None:
+            self.trace.append(core.received)
         self.request = request
         self.peer = peer
         self.dialog = dialog

@@ -1,5 +1,6 @@
 """Where messages end, in datagrams and on streams; and fuzz that finds nothing but ``BadMessage``."""
 
+import contextlib
 import random
 from pathlib import Path
 
@@ -188,16 +189,20 @@ def test_own_torture_messages_that_are_sound(path: Path) -> None:
 @pytest.mark.parametrize("path", cases("bad"), ids=lambda path: path.stem)
 def test_own_torture_messages_that_are_not(path: Path) -> None:
     with pytest.raises(BadMessage):
-        message = parse_datagram(path.read_bytes())
-        read_all(message)
-        _ = message.via, message.from_, message.to, message.cseq, message.call_id
-        if isinstance(message, Request):
-            _ = message.uri
+        read_everything(path.read_bytes())
 
 
 def test_own_torture_messages_exist() -> None:
     assert len(cases("good")) >= 10
     assert len(cases("bad")) >= 10
+
+
+def read_everything(data: bytes) -> None:
+    message = parse_datagram(data)
+    read_all(message)
+    _ = message.via, message.from_, message.to, message.cseq, message.call_id
+    if isinstance(message, Request):
+        _ = message.uri
 
 
 def read_all(message: Request | Response) -> None:
@@ -257,7 +262,5 @@ def test_seeded_mutations_raise_nothing_else() -> None:
 def test_random_bytes_raise_nothing_else(data: bytes) -> None:
     poke(data)
     poke(HEAD + data)
-    try:
+    with contextlib.suppress(BadMessage):
         StreamFramer().feed(data)
-    except BadMessage:
-        pass

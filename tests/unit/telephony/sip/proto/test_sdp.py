@@ -101,7 +101,7 @@ def test_addresses() -> None:
 
 @given(
     st.lists(
-        st.sampled_from(FULL.split(b"\r\n") + [b"m=audio 0 X 1", b"a=", b"c=IN IP4 x", b"=", b"k=v"]),
+        st.sampled_from([*FULL.split(b"\r\n"), b"m=audio 0 X 1", b"a=", b"c=IN IP4 x", b"=", b"k=v"]),
         max_size=30,
     )
 )

@@ -20,6 +20,7 @@ from trunkline.telephony.sip.proto.transactions import (
 from trunkline.telephony.sip.proto.transport import Peer
 
 UDP = Peer("UDP", "10.0.0.2", 5060)
+ZERO = Nanos(0)
 TCP = Peer("TCP", "10.0.0.2", 5060)
 
 
@@ -38,7 +39,7 @@ class World:
 
     timers: Timers = field(default_factory=Timers)
     timing: Timing = field(default_factory=Timing)
-    now: Nanos = Nanos(0)
+    now: Nanos = ZERO
     sent: list[tuple[float, Request | Response]] = field(default_factory=list)
     told: list[tuple[float, object]] = field(default_factory=list)
     forgotten: Counter[str] = field(default_factory=Counter)

@@ -101,6 +101,8 @@ class Pool:
         session = self._session()
         stop.uses(session)
         try:
+            if stop():  # asked while the session was being opened
+                raise RemoteError("the statement was stopped")
             result = job(session, stop)
         except BaseException:
             stop.uses(None)

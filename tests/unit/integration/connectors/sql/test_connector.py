@@ -101,8 +101,10 @@ async def test_an_absolute_path(tmp_path: Path, ctx: Context) -> None:
 class FakeSession:
     """Runs until it is told to go on or interrupted."""
 
-    def __init__(self) -> None:
+    def __init__(self, wake: Callable[[], object]) -> None:
         self.go = Event()
+        self.wake = wake
+        self.runs = 0
         self.interrupted = 0
         self.closed = False
         self.replaced = False
@@ -111,6 +113,8 @@ class FakeSession:
         return Shape((), ())
 
     def run(self, sql: str, parameters: Mapping[str, Any], *, limit: int, stop: Callable[[], bool]) -> Rows:
+        self.runs += 1
+        self.wake()
         self.go.wait(10)
         self.go.clear()
         if stop():
@@ -137,9 +141,9 @@ class FakeDriver:
     def open(self) -> FakeSession:
         if self.away:
             raise RemoteError("away")
-        self.sessions.append(FakeSession())
-        self.loop.call_soon_threadsafe(lambda: None)  # wakes whoever waits for it
-        return self.sessions[-1]
+        session = FakeSession(lambda: self.loop.call_soon_threadsafe(lambda: None))
+        self.sessions.append(session)
+        return session
 
 
 class Stage:
@@ -154,25 +158,24 @@ class Stage:
         stop = Stop(Nanos(self.clock.now() + seconds(5)), self.clock)
         return asyncio.ensure_future(self.pool.run(job, stop))
 
-    async def opened(self, count: int) -> None:
-        await wait_until(lambda: len(self.driver.sessions) == count)
+    async def runs(self, *each: int) -> None:
+        """Wait until so many statements have begun in each session."""
+        await wait_until(lambda: sorted(session.runs for session in self.driver.sessions) == list(each))
 
 
 async def test_sessions_are_bounded_and_used_again(clock: VirtualClock) -> None:
     stage = Stage(clock, size=2, waiting=1)
     asked = [stage.ask() for _ in range(3)]
-    await stage.opened(2)
+    await stage.runs(1, 1)
     refused = stage.ask()
     await asyncio.wait({refused})
     with pytest.raises(Overloaded, match="wait for the database already"):
         refused.result()
-    for _ in range(3):
-        for session in stage.driver.sessions:
-            session.go.set()
-        await asyncio.wait(asked, return_when=asyncio.FIRST_COMPLETED)
-        asked = [one for one in asked if not one.done()] or asked
-    await asyncio.wait(asked)
-    assert len(stage.driver.sessions) == 2
+    stage.driver.sessions[0].go.set()
+    await stage.runs(1, 2)
+    for session in stage.driver.sessions:
+        session.go.set()
+    assert await asyncio.gather(*asked) == [Rows(())] * 3
     await stage.pool.close()
     assert all(session.closed for session in stage.driver.sessions)
 
@@ -180,13 +183,13 @@ async def test_sessions_are_bounded_and_used_again(clock: VirtualClock) -> None:
 async def test_a_cancelled_question_gives_its_place_back(clock: VirtualClock) -> None:
     stage = Stage(clock, size=1, waiting=1)
     first = stage.ask()
-    await stage.opened(1)
+    await stage.runs(1)
     first.cancel()
     await asyncio.wait({first})
     assert first.cancelled()
     assert stage.driver.sessions[0].interrupted == 1
     second = stage.ask()
-    await stage.opened(2)
+    await stage.runs(1, 1)
     assert stage.driver.sessions[0].closed, "a session whose statement was stopped is not trusted again"
     stage.driver.sessions[1].go.set()
     assert await second == Rows(())
@@ -196,21 +199,21 @@ async def test_a_cancelled_question_gives_its_place_back(clock: VirtualClock) ->
 async def test_a_question_cancelled_while_it_waits_is_never_asked(clock: VirtualClock) -> None:
     stage = Stage(clock, size=1, waiting=1)
     first, second = stage.ask(), stage.ask()
-    await stage.opened(1)
+    await stage.runs(1)
     second.cancel()
     await asyncio.wait({second})
     third = stage.ask()
     stage.driver.sessions[0].go.set()
     await first
+    await stage.runs(2)
     stage.driver.sessions[0].go.set()
     await third
-    assert len(stage.driver.sessions) == 1
     await stage.pool.close()
 
 
 async def test_a_session_that_was_given_back_is_not_interrupted(clock: VirtualClock) -> None:
     stop = Stop(Nanos(clock.now() + seconds(5)), clock)
-    session = FakeSession()
+    session = FakeSession(lambda: None)
     stop.uses(session)
     stop.uses(None)
     stop.ask()
@@ -222,7 +225,7 @@ async def test_a_session_to_a_database_that_was_replaced_is_not_used_again(clock
     stage = Stage(clock, size=1, waiting=0)
     for n in (1, 2):
         asked = stage.ask()
-        await stage.opened(n)
+        await stage.runs(*[1] * n)
         stage.driver.sessions[-1].go.set()
         await asked
         stage.driver.sessions[-1].replaced = True
@@ -237,7 +240,7 @@ async def test_a_database_that_comes_back(clock: VirtualClock) -> None:
         await stage.ask()
     stage.driver.away = False
     asked = stage.ask()
-    await stage.opened(1)
+    await stage.runs(1)
     stage.driver.sessions[0].go.set()
     assert await asked == Rows(())
     await stage.pool.close()

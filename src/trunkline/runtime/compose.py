@@ -206,6 +206,7 @@ def brief(config: Config, name: str, tools: Tools) -> Brief:
         language=agent.language,
         tools=tuple(ToolSpec(tool.name, tool.description, tool.parameters) for tool in tools.for_agent(name)),
         dialogue=dialogue,
+        queues=agent.queues,
     )
 
 

@@ -207,11 +207,17 @@ class House:
     """``async with House(tmp_path) as house: call = house.ring()``."""
 
     def __init__(
-        self, data_dir: Path, *, calls: int = 10, agent_: Agent | None = None, **agent_settings: Any
+        self,
+        data_dir: Path,
+        *,
+        calls: int = 10,
+        agent_: Agent | None = None,
+        port_type: type[FakeMediaPort] = FakeMediaPort,
+        **agent_settings: Any,
     ) -> None:
         self.clock = VirtualClock()
         self.journal = Journal()
-        self.media = FakeMediaFactory(self.clock, journal=self.journal)
+        self.media = FakeMediaFactory(self.clock, journal=self.journal, port_type=port_type)
         self.ledger = MemoryLedger()
         self.tools = FakeTools(self.clock)
         self.voice = FakeVoice()

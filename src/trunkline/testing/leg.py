@@ -145,9 +145,10 @@ class FakeLeg:
             self.acknowledge()
 
     async def reject(self, status: int, reason: str = "", *, retry_after: int | None = None) -> None:
-        if self._live("reject", (status, reason, retry_after)):
+        live = self._live("reject", (status, reason, retry_after))
+        await self._free_media()
+        if live:
             self.status = status
-            await self._free_media()
             self._end(by_peer=False, cause="rejected", status=status)
 
     async def transfer(self, target: str, *, headers: Mapping[str, str] | None = None) -> None:

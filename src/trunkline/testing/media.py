@@ -264,12 +264,20 @@ class FakeMediaPort:
 class FakeMediaFactory:
     """Opens fake ports and knows which are open."""
 
-    def __init__(self, clock: Clock, *, limit: int = 10_000, journal: Journal | None = None) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        *,
+        limit: int = 10_000,
+        journal: Journal | None = None,
+        port_type: type[FakeMediaPort] = FakeMediaPort,
+    ) -> None:
         self.opened: list[FakeMediaPort] = []
         self.open_ports: dict[int, FakeMediaPort] = {}
         self._clock = clock
         self._limit = limit
         self._journal = journal
+        self._port_type = port_type
         self._free: list[int] = []
         self._next = 20_000
 
@@ -280,7 +288,7 @@ class FakeMediaFactory:
         number = self._free.pop() if self._free else self._next
         if number == self._next:
             self._next += 2
-        port = FakeMediaPort(
+        port = self._port_type(
             self._clock, name=name, local_port=number, journal=self._journal, on_close=self._release
         )
         self.open_ports[number] = port

@@ -27,7 +27,7 @@ class Simulator:
     """``async with Simulator(script, clock=clock) as sim:`` then connect to ``sim.url``.
 
     ``api_key`` makes the server refuse other keys with 401. ``sessions`` keeps the last conversations, for tests
-    to look into.
+    to look into; ``on_session`` is called with each that ended.
     """
 
     def __init__(
@@ -101,12 +101,12 @@ class Simulator:
         self.open_sessions += 1
         self._sockets.add(socket)
         try:
-            if self._on_session is not None:
-                self._on_session(conversation)
             await self._converse(socket, conversation)
         finally:
             self._sockets.discard(socket)
             self.open_sessions -= 1
+            if self._on_session is not None:
+                self._on_session(conversation)
         return socket
 
     async def _refusal(self, request: web.Request) -> web.Response | None:

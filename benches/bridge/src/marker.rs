@@ -22,6 +22,8 @@ const SURE: f32 = 0.8;
 const WELL_ALIGNED: f32 = 0.93;
 /// Frames in a row that could not be read before the alignment is searched anew.
 const MISSES: u32 = 5;
+/// Frames that may be missing between two marks; a larger step is a misreading.
+const MAX_STEP: u8 = 25;
 /// Quieter audio cannot be a mark: not worth a search.
 const AUDIBLE: u16 = 500;
 const KEPT: usize = 8192;
@@ -137,6 +139,8 @@ pub(crate) struct Reader {
     next: u64,
     locked: bool,
     misses: u32,
+    /// Number of the last frame.
+    last: u8,
     /// Position and arrival of the latest pieces.
     chunks: VecDeque<(u64, u64)>,
 }
@@ -175,7 +179,10 @@ impl Reader {
             if available < FRAME {
                 return Step::Starved;
             }
-            let read = self.aligned(offset).filter(|(_, _, quality)| *quality >= READABLE);
+            // Concealed audio can look like a mark by chance, but hardly like the next one.
+            let follows = |mark: Mark| (1..=MAX_STEP).contains(&mark.frame.wrapping_sub(self.last));
+            let read =
+                self.aligned(offset).filter(|(_, mark, quality)| *quality >= READABLE && follows(*mark));
             self.misses = if read.is_some() { 0 } else { self.misses + 1 };
             self.locked = self.misses < MISSES;
             return self.accept(read.map(|(at, mark, _)| (at, mark)));
@@ -192,6 +199,9 @@ impl Reader {
     fn accept(&mut self, read: Option<(usize, Mark)>) -> Step {
         let position = read.map_or(self.next, |(at, _)| self.base + at as u64);
         self.next = position + FRAME as u64;
+        if let Some((_, mark)) = read {
+            self.last = mark.frame;
+        }
         read.map_or(Step::Noise, |(_, mark)| Step::Mark(position, mark))
     }
 

@@ -250,7 +250,7 @@ impl Call {
     }
 
     fn record(&self, py: Python<'_>, path: PathBuf) -> PyResult<()> {
-        py.detach(|| self.0.record(&path)).map_err(|error| PyErr::from(error))
+        py.detach(move || self.0.record(&path)).map_err(PyErr::from)
     }
 
     fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {

@@ -5,7 +5,7 @@ use pyo3::types::{PyBytes, PyDict, PyTuple};
 use trunkline_reactor::{Event, EventKind};
 use trunkline_session::{Heard, Stats};
 
-pub(crate) fn tuple<'py>(py: Python<'py>, event: Event) -> PyResult<Bound<'py, PyTuple>> {
+pub(crate) fn tuple(py: Python<'_>, event: Event) -> PyResult<Bound<'_, PyTuple>> {
     let (call, at) = (event.call, event.at.0);
     macro_rules! event {
         ($kind:literal $(, $field:expr)*) => {

@@ -208,7 +208,7 @@ impl Call {
                     secure: url.secure,
                     ca_file,
                     reply: Box::new(move |result| {
-                        commands.push(id, Command::Resolved { generation, result })
+                        commands.push(id, Command::Resolved { generation, result });
                     }),
                 });
                 self.io.socket = Some(socket);

@@ -399,3 +399,108 @@ impl CallHandle {
         self.send(Command::Panic);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+    use super::*;
+    use crate::events::EventKind;
+
+    fn engine(port_low: u16) -> Engine {
+        Engine::start(EngineConfig {
+            host: [127, 0, 0, 1].into(),
+            port_low,
+            port_high: port_low + 19,
+            threads: 2,
+            quarantine: Nanos::ZERO,
+            rtp_silence: Nanos::from_millis(100),
+        })
+        .unwrap()
+    }
+
+    /// Waits for the next event that `wanted` accepts.
+    fn wait(engine: &Engine, wanted: impl Fn(&Event) -> bool) -> Event {
+        let mut events = Vec::new();
+        for _ in 0..1000 {
+            engine.drain(1, &mut events);
+            match events.pop() {
+                Some(event) if wanted(&event) => return event,
+                Some(_) => {}
+                None => {
+                    let fd = engine.event_fd();
+                    let timeout = Timespec::try_from(Duration::from_secs(10)).unwrap();
+                    poll(&mut [PollFd::new(&fd, PollFlags::IN)], Some(&timeout)).unwrap();
+                }
+            }
+        }
+        panic!("the event did not come");
+    }
+
+    fn parameters(port: u16) -> Parameters {
+        Parameters {
+            remote: ([127, 0, 0, 1], port).into(),
+            remote_rtcp: ([127, 0, 0, 1], port + 1).into(),
+            rtcp_mux: false,
+            codec: trunkline_session::Codec::Pcmu,
+            payload_type: 0,
+            clock_rate: 8000,
+            ptime_ms: 20,
+            dtmf_payload_type: None,
+            direction: trunkline_session::Direction::SendRecv,
+        }
+    }
+
+    #[test]
+    fn a_panic_ends_one_call_and_no_other() {
+        let engine = engine(17_100);
+        // Both on the same thread.
+        let calls: Vec<CallHandle> = (0..3).map(|_| engine.open().unwrap()).collect();
+        let (broken, healthy) = (&calls[0], &calls[2]);
+        broken.connect(parameters(calls[1].port()));
+        healthy.connect(parameters(calls[1].port()));
+        broken.panic();
+        let failed = wait(&engine, |event| matches!(event.kind, EventKind::MediaFailed { .. }));
+        let EventKind::MediaFailed { detail, bug } = failed.kind else { unreachable!("just matched") };
+        assert!(bug && detail.contains("asked for by a test"), "{detail}");
+        assert_eq!(failed.call, broken.id());
+        wait(&engine, |event| {
+            event.call == healthy.id() && matches!(event.kind, EventKind::RtpSilence { .. })
+        });
+        broken.play("late".into(), vec![0; 320], 8000);
+        broken.close();
+        let closed = wait(&engine, |event| matches!(event.kind, EventKind::MediaClosed { .. }));
+        assert_eq!(closed.call, broken.id());
+        assert_eq!(engine.totals().panics, 1);
+        assert_eq!(engine.totals().free_ports, 8);
+    }
+
+    #[test]
+    fn shutting_down_closes_what_is_open_and_is_final() {
+        let engine = engine(17_120);
+        let call = engine.open().unwrap();
+        engine.shut_down();
+        engine.shut_down();
+        assert!(matches!(engine.open(), Err(EngineError::Closed)));
+        call.flush(10);
+        assert_eq!(engine.totals().free_ports, 10);
+    }
+
+    #[test]
+    fn a_recording_is_sealed_when_the_engine_is_shut_down() {
+        let path = std::env::temp_dir().join(format!("trunkline-{}.wav", std::process::id()));
+        let engine = engine(17_140);
+        let call = engine.open().unwrap();
+        call.record(&path).unwrap();
+        call.connect(parameters(call.port()));
+        wait(&engine, |event| matches!(event.kind, EventKind::FirstPacket { .. }));
+        engine.shut_down();
+        let bytes = std::fs::read(&path).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        let length = u32::from_le_bytes(bytes[40..44].try_into().unwrap()) as usize;
+        assert!(length >= 640);
+        assert_eq!(bytes.len(), 44 + length);
+    }
+}

@@ -83,11 +83,14 @@ impl Ports {
 
     #[expect(clippy::disallowed_methods, reason = "this crate owns the sockets")]
     fn bind(&self, port: u16) -> io::Result<Pair> {
-        let rtp = UdpSocket::bind(SocketAddr::new(self.host, port))?;
-        let rtcp = UdpSocket::bind(SocketAddr::new(self.host, port + 1))?;
-        rtp.set_nonblocking(true)?;
-        rtcp.set_nonblocking(true)?;
-        Ok(Pair { rtp, rtcp, port })
+        let pair = Pair {
+            rtp: UdpSocket::bind(SocketAddr::new(self.host, port))?,
+            rtcp: UdpSocket::bind(SocketAddr::new(self.host, port + 1))?,
+            port,
+        };
+        pair.rtp.set_nonblocking(true)?;
+        pair.rtcp.set_nonblocking(true)?;
+        Ok(pair)
     }
 }
 
@@ -97,28 +100,28 @@ mod tests {
 
     #[test]
     fn pairs_are_even_bounded_and_rest() {
-        let ports = Ports::new([127, 0, 0, 1].into(), 46_001, 46_006, Nanos::from_secs(2));
+        let ports = Ports::new([127, 0, 0, 1].into(), 17_001, 17_006, Nanos::from_secs(2));
         let now = Nanos::from_secs(10);
         assert_eq!(ports.available(now), 2);
         let first = ports.take(now).unwrap().unwrap();
         let second = ports.take(now).unwrap().unwrap();
-        assert_eq!([first.port, second.port], [46_002, 46_004]);
-        assert_eq!(first.rtcp.local_addr().unwrap().port(), 46_003);
+        assert_eq!([first.port, second.port], [17_002, 17_004]);
+        assert_eq!(first.rtcp.local_addr().unwrap().port(), 17_003);
         assert!(ports.take(now).unwrap().is_none());
         drop(first);
-        ports.give_back(46_002, now);
+        ports.give_back(17_002, now);
         assert!(ports.take(now + Nanos::from_millis(1999)).unwrap().is_none());
-        assert_eq!(ports.take(now + Nanos::from_secs(2)).unwrap().unwrap().port, 46_002);
+        assert_eq!(ports.take(now + Nanos::from_secs(2)).unwrap().unwrap().port, 17_002);
     }
 
     #[test]
     fn a_port_taken_by_somebody_else_is_passed_over() {
-        let ports = Ports::new([127, 0, 0, 1].into(), 46_010, 46_013, Nanos::ZERO);
+        let ports = Ports::new([127, 0, 0, 1].into(), 17_010, 17_013, Nanos::ZERO);
         let now = Nanos::from_secs(1);
         let held = ports.take(now).unwrap().unwrap();
-        let same = Ports::new([127, 0, 0, 1].into(), 46_010, 46_013, Nanos::ZERO);
-        assert_eq!(same.take(now).unwrap().unwrap().port, 46_012);
+        let same = Ports::new([127, 0, 0, 1].into(), 17_010, 17_013, Nanos::ZERO);
+        assert_eq!(same.take(now).unwrap().unwrap().port, 17_012);
         assert!(same.take(now).unwrap().is_none());
-        assert_eq!(held.port, 46_010);
+        assert_eq!(held.port, 17_010);
     }
 }

@@ -176,17 +176,15 @@ impl Recording {
     /// Seals the file; `done` is called on the writer's thread when that has happened.
     pub(crate) fn seal(mut self, done: Box<dyn FnOnce() + Send>) {
         self.send_block();
-        match self.handle.jobs.try_send(Job::Seal(Arc::clone(&self.file), done)) {
-            Ok(()) => {}
-            // Cannot be full: there is room for more files than there are ports. If the writer is
-            // gone all the same, the file's header is at most two seconds behind.
-            Err(
-                TrySendError::Full(Job::Seal(file, done)) | TrySendError::Disconnected(Job::Seal(file, done)),
-            ) => {
-                file.seal_or_count(&self.handle.counters);
-                done();
-            }
-            Err(_) => {}
+        let refused = self.handle.jobs.try_send(Job::Seal(Arc::clone(&self.file), done));
+        // Cannot be full: there is room for more files than there are ports. If the writer is gone all
+        // the same, sealing here costs one small write.
+        if let Err(
+            TrySendError::Full(Job::Seal(file, done)) | TrySendError::Disconnected(Job::Seal(file, done)),
+        ) = refused
+        {
+            file.seal_or_count(&self.handle.counters);
+            done();
         }
     }
 }

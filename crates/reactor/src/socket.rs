@@ -59,6 +59,15 @@ pub(crate) enum SocketEvent<'a> {
 /// How an attempt to make progress ended.
 type Progress = Result<(), Closed>;
 
+/// What epoll watches a socket for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Interest {
+    read: bool,
+    write: bool,
+}
+
+const BOTH: Interest = Interest { read: true, write: true };
+
 #[derive(Debug)]
 pub(crate) struct EngineSocket {
     /// Tells answers of the resolver for an earlier socket of the same call from ours.
@@ -78,9 +87,7 @@ pub(crate) struct EngineSocket {
     backlog: Backlog,
     scratch: Vec<u8>,
     deadline: Nanos,
-    /// Interests registered with epoll.
-    reading: bool,
-    writing: bool,
+    interest: Interest,
     /// Reading stopped at its bound while decrypted data was left.
     more: bool,
 }
@@ -118,8 +125,7 @@ impl EngineSocket {
             backlog: Backlog::default(),
             scratch: Vec::new(),
             deadline: now + spec.connect_timeout,
-            reading: true,
-            writing: true,
+            interest: BOTH,
             more: false,
             spec,
         })
@@ -147,8 +153,7 @@ impl EngineSocket {
             {
                 Ok(stream) => {
                     self.stream = Some(stream);
-                    self.reading = true;
-                    self.writing = true;
+                    self.interest = BOTH;
                     return Ok(());
                 }
                 Err(error) => last = Some(error),
@@ -277,7 +282,7 @@ impl EngineSocket {
         loop {
             let drained = self.write_encoded()?;
             if !drained || self.backlog.is_empty() {
-                return self.want(self.reading, !drained || self.more, poller, token);
+                return self.want(Interest { write: !drained || self.more, ..self.interest }, poller, token);
             }
             while self.out.len() < MAX_ENCODED
                 && let Some(message) = self.backlog.pop(&mut self.scratch)
@@ -326,22 +331,22 @@ impl EngineSocket {
         Ok(true)
     }
 
-    fn want(&mut self, read: bool, write: bool, poller: &Poller, token: Token) -> Progress {
-        if (read, write) == (self.reading, self.writing) {
+    fn want(&mut self, interest: Interest, poller: &Poller, token: Token) -> Progress {
+        if interest == self.interest {
             return Ok(());
         }
-        (self.reading, self.writing) = (read, write);
+        self.interest = interest;
         let Some(stream) = &self.stream else {
             return Ok(());
         };
-        poller.change(stream, token, read, write).map_err(|error| broken(&error))
+        poller.change(stream, token, interest.read, interest.write).map_err(|error| broken(&error))
     }
 
     /// Stops or resumes reading, for back-pressure from Python.
     pub(crate) fn set_reading(&mut self, reading: bool, poller: &Poller, token: Token) {
         if self.connected {
             // A failure shows at the next write; there is nothing to report twice.
-            let _ = self.want(reading, self.writing, poller, token);
+            let _ = self.want(Interest { read: reading, ..self.interest }, poller, token);
         }
     }
 
@@ -361,7 +366,7 @@ impl EngineSocket {
             return Ok(self.backlog.push_audio(bytes, ms));
         }
         self.profile.write_audio(bytes, &mut self.out, random.mask());
-        if self.writing {
+        if self.interest.write {
             return Ok(0);
         }
         self.write(random, poller, token).map(|()| 0).map_err(|closed| self.our_closing(closed))

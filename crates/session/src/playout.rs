@@ -148,12 +148,11 @@ impl Playout {
             }
         }
         let segments = self.segments.len();
-        match &mut self.flush {
-            Some(flush) => flush.segments = segments,
-            None => {
-                let fade = self.segments.front().map_or(0, |segment| segment.queued.min(fade));
-                self.flush = Some(Flush { fade, faded: 0, segments });
-            }
+        if let Some(flush) = &mut self.flush {
+            flush.segments = segments;
+        } else {
+            let fade = self.segments.front().map_or(0, |segment| segment.queued.min(fade));
+            self.flush = Some(Flush { fade, faded: 0, segments });
         }
     }
 

@@ -212,7 +212,7 @@ impl Session {
 
     /// Queues digits for sending; `false` when one of them is none or does not fit.
     pub fn send_dtmf(&mut self, digits: &str, duration: Nanos, gap: Nanos) -> bool {
-        digits.chars().fold(true, |ok, digit| self.sender.dial(digit, duration, gap) && ok)
+        digits.chars().all(|digit| self.sender.dial(digit, duration, gap))
     }
 
     fn fade_samples(&self, fade_ms: u32) -> usize {
@@ -319,7 +319,7 @@ impl Session {
             self.playout.pull(&mut self.ours, |event| sink.event(playout_event(event))) > 0
         };
         if let Some(mask) = &mut self.mask
-            && !mask.mix(&mut self.ours, busy, |event| sink.event(mask_event(event)))
+            && !mask.mix(&mut self.ours, busy, |event| sink.event(mask_event(&event)))
         {
             self.mask = None;
         }
@@ -389,7 +389,7 @@ impl Session {
 
 fn report_mask_end(mask: &Mask, sink: &mut impl Sink) {
     if mask.has_started() {
-        sink.event(mask_event(mask.ended()));
+        sink.event(mask_event(&mask.ended()));
     }
 }
 
@@ -403,8 +403,8 @@ fn playout_event(event: PlayoutEvent<'_>) -> SessionEvent<'_> {
     }
 }
 
-fn mask_event(event: MaskEvent<'_>) -> SessionEvent<'_> {
-    match event {
+fn mask_event<'a>(event: &MaskEvent<'a>) -> SessionEvent<'a> {
+    match *event {
         MaskEvent::Started(name) => SessionEvent::MaskStarted { name },
         MaskEvent::Ended { name, played_ms } => SessionEvent::MaskEnded { name, played_ms },
     }

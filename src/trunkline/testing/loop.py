@@ -164,7 +164,8 @@ def _threads_parked() -> bool:
 def _is_parked(frame: FrameType) -> bool:
     file = frame.f_code.co_filename
     in_library = file.endswith(_PARKED_MODULES)
-    if not in_library and ".get(" not in linecache.getline(file, frame.f_lineno):
+    line: int | None = frame.f_lineno  # None between two instructions that belong to no line
+    if not in_library and (line is None or ".get(" not in linecache.getline(file, line)):
         return False
     inner: FrameType | None = frame
     while inner is not None:

@@ -81,6 +81,11 @@ def decoders(flite: Flite) -> Iterator[Decoders]:
 
 
 @pytest.fixture(scope="module")
+def detectors() -> Detectors:
+    return Detectors()
+
+
+@pytest.fixture(scope="module")
 def speech(flite: Flite) -> bytes:
     """A caller at 8 kHz."""
     pieces: list[bytes] = []
@@ -91,10 +96,15 @@ def speech(flite: Flite) -> bytes:
 class TestLocalEngine(EngineContract):
     @pytest.fixture
     async def rig(
-        self, flite: Flite, decoders: Decoders, speech: bytes, virtual_clock: VirtualClock
+        self,
+        flite: Flite,
+        decoders: Decoders,
+        detectors: Detectors,
+        speech: bytes,
+        virtual_clock: VirtualClock,
     ) -> AsyncIterator[EngineRig]:
         voices = Voices(flite)
-        engine = LocalEngine(voices=voices, detectors=Detectors(), decoders=decoders)
+        engine = LocalEngine(voices=voices, detectors=detectors, decoders=decoders)
         port = FakeMediaPort(virtual_clock)
         seen: Collector[EngineEvent] = Collector()
         session = engine(port=port, sink=seen, clock=virtual_clock)

@@ -1,5 +1,11 @@
 """Sphinx configuration. Built with `make docs`; every warning is an error."""
 
+from pygments.lexers.special import TextLexer
+from sphinx.highlighting import lexers
+
+# Code hosts draw these; here they are shown as text, since no page may load a script from another host.
+lexers["mermaid"] = TextLexer()
+
 project = "Trunkline"
 author = "The Trunkline authors"
 copyright = "2026, The Trunkline authors"  # noqa: A001 - Sphinx's name

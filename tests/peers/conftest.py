@@ -101,7 +101,7 @@ def server_for(
         agent = {"engine": "local", "voice": "slt", "dialogue": "dialogue.yaml", "queues": ["people"]}
         document = {
             "version": 1,
-            "trunks": [{"name": "pbx", "sources": ["127.0.0.0/8"], "codecs": ["PCMU", "PCMA"]}],
+            "trunks": [{"name": "pbx", "sources": ["127.0.0.0/8"], "codecs": ["PCMU", "PCMA"], "nat": True}],
             "queues": {"people": {"target": person}},
             "engines": {"local": {"kind": "local"}},
             "agents": {"hours": agent},

@@ -179,6 +179,11 @@ class Trunk(Strict):
         False,
         description="Believe P-Asserted-Identity of this trunk (a network you operate or have a contract with).",
     )
+    nat: bool = Field(
+        False,
+        description="Exchange media with the address its signalling comes from, whatever its SDP says "
+        "(softphones, and anything behind a NAT).",
+    )
 
 
 class Queue(Strict):

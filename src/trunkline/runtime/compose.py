@@ -191,6 +191,9 @@ def _desk(
         data_dir=config.data_dir,
         config_hash=config.sha256,
         new_id=lambda: CallId(make_id("call", entropy(8))),
+        problem=lambda: (
+            "" if (record := ledger.health).healthy else record.reason or "the ledger is not healthy"
+        ),
     )
 
 
@@ -225,6 +228,7 @@ def _trunk(trunk: TrunkSettings) -> Trunk:
         codecs=tuple(Codec(codec.value) for codec in trunk.codecs),
         dtmf=DtmfMode(trunk.dtmf.value),
         trusted=trunk.trusted,
+        nat=trunk.nat,
     )
 
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from trunkline.model import Clock
-from trunkline.testing.peers.program import Program, ProgramFailed, free_port, free_ports
+from trunkline.testing.peers.program import Program, ProgramFailed, free_ports
 
 CONFIG = """sip_listen 127.0.0.1:{sip_port}
 rtp_ports {rtp_first}-{rtp_last}
@@ -31,7 +31,8 @@ class Baresip(Program):
         self, target: str, *, say: Path, folder: Path, seconds: int, clock: Clock, transport: str = "udp"
     ) -> None:
         self.folder = folder
-        self.sip_port = free_port()
+        # TLS takes the port after SIP's, whether it is wanted or not.
+        self.sip_port = free_ports(2)
         self._say = say
         super().__init__(
             [

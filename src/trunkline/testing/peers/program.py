@@ -154,12 +154,13 @@ def free_port(host: str = "127.0.0.1") -> int:
 
 
 def free_ports(count: int, host: str = "127.0.0.1") -> int:
-    """First of ``count`` consecutive free UDP ports; the first is even."""
+    """First of ``count`` consecutive ports that are free for UDP and TCP; the first is even."""
     for start in range(34_000 + os.getpid() % 97 * 200, 60_000 - count, count + count % 2):
         with ExitStack() as stack:
             try:
                 for port in range(start, start + count):
-                    stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)).bind((host, port))
+                    for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM):
+                        stack.enter_context(socket.socket(socket.AF_INET, kind)).bind((host, port))
             except OSError:
                 continue
             return start

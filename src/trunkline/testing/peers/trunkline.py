@@ -39,7 +39,7 @@ class TrunklineServer(Program):
             },
         }
         self._file = folder / "trunkline.yaml"
-        super().__init__([*COMMAND, "serve", self._file], log=folder / "trunkline.log", clock=clock)
+        super().__init__([*COMMAND, "serve", "--config", self._file], log=folder / "trunkline.log", clock=clock)
 
     @property
     def address(self) -> str:
@@ -100,7 +100,7 @@ class TrunklineServer(Program):
             calls = await self.calls()
             if len(calls) > after:
                 call = await self.call(calls[0]["id"])
-                if any(entry["kind"] == "call_ended" for entry in call["timeline"]):
+                if call["outcome"] is not None:
                     return call
             if self.clock.now() >= deadline:
                 raise ProgramFailed(f"no call ended within {within_s:g} s: {calls}\n{self.output()[-4000:]}")

@@ -28,6 +28,7 @@ _OF_INTEREST: Final = frozenset(
     }
 )
 _SIGNAL: Final = re.compile(rb"^\s*Signal\s*=\s*([0-9A-Da-d*#]{1,2})\s*$", re.MULTILINE | re.IGNORECASE)
+_TEXT: Final = re.compile(r';\s*text="([^"]*)"')
 _CODES: Final = {"10": "*", "11": "#"}
 
 
@@ -97,3 +98,9 @@ def reason_header(text: str, cause: int = 200) -> str:
         return text
     clean = "".join(ch for ch in text if ch >= " " and ch not in '"\\')[:120]
     return raw(f'SIP;cause={cause};text="{clean}"').decode("utf-8", "replace")
+
+
+def reason_text(value: str) -> str:
+    """What a Reason header or phrase says to people: its text parameter when it has one."""
+    match = _TEXT.search(value)
+    return readable(match.group(1)) if match else readable(value)

@@ -5,8 +5,10 @@ Refuses to see audio; ``legs`` hands it the events of its session.
 """
 
 import asyncio
+import ipaddress
 from collections import deque
 from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import replace
 from typing import Any, Final, Protocol, assert_never
 
 from trunkline.model import LegId, LocalError, LocalProtocolError, Nanos, RemoteProtocolError
@@ -22,9 +24,9 @@ from trunkline.telephony.legs.contract import (
     TransferProgress,
     TransferRequested,
 )
-from trunkline.telephony.legs.sip.info import dtmf_digit, reason_header
+from trunkline.telephony.legs.sip.info import dtmf_digit, reason_header, reason_text
 from trunkline.telephony.legs.sip.trunks import DtmfMode, Trunk
-from trunkline.telephony.media.port import MediaDirection, MediaFactory, MediaPort
+from trunkline.telephony.media.port import MediaDirection, MediaFactory, MediaPort, RtpParameters
 from trunkline.telephony.sip.proto import (
     AnswerReceived,
     BadMessage,
@@ -209,6 +211,7 @@ class SipLeg:
             return
         try:
             self._session = place(negotiation.offer())
+            self._info = replace(self._info, protocol_id=self._session.call_id)
         except BaseException:
             await self._close_media()
             raise
@@ -335,7 +338,18 @@ class SipLeg:
     def _connect(self) -> None:
         parameters = self._need_negotiation().parameters
         if parameters is not None and self._media is not None and self._media_open:
-            self._media.connect(parameters)
+            self._media.connect(self._reachable(parameters))
+
+    def _reachable(self, parameters: RtpParameters) -> RtpParameters:
+        """A peer behind a NAT signals an address that only it knows. Where the trunk says so, its media is
+        exchanged with the address its signalling came from, and with no other; the port may be anything."""
+        if not self._trunk.nat or parameters.remote_host == self._remote_host:
+            return parameters
+        try:
+            ipaddress.ip_address(self._remote_host)
+        except ValueError:  # a name that we dialled says nothing about addresses
+            return parameters
+        return replace(parameters, remote_host=self._remote_host)
 
     async def _change(self, direction: MediaDirection) -> None:
         """Offer ``direction`` with the media of now and wait for the answer."""
@@ -497,7 +511,8 @@ class SipLeg:
         self._emit(progress)
 
     def _on_ended(self, event: CallEnded) -> None:
-        self._finish(by_peer=event.by_peer, cause=event.cause, status=event.status, detail=event.reason)
+        detail = reason_text(event.reason)
+        self._finish(by_peer=event.by_peer, cause=event.cause, status=event.status, detail=detail)
 
     def _finish(self, *, by_peer: bool, cause: str, status: int = 0, detail: str = "") -> None:
         if self._ended:

@@ -52,6 +52,8 @@ class Trunk:
     dtmf: DtmfMode = DtmfMode.RFC4733
     trusted: bool = False
     """Whether P-Asserted-Identity of this trunk is believed (RFC 3325)."""
+    nat: bool = False
+    """Whether media is exchanged with the address that signalling comes from, whatever the SDP says."""
 
     @property
     def capabilities(self) -> Capabilities:

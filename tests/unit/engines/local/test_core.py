@@ -152,7 +152,7 @@ def test_greets_with_the_document_s_words_or_the_given_ones() -> None:
     assert dialogue.mode is Mode.IDLE
     assert dialogue.handle(Begin(), Nanos(0)) == [Say("Hello.", fixed=True)]
     assert words(SCRIPT.dialogue({}, TODAY).handle(Begin("Good day."), Nanos(0))) == "Good day."
-    assert dialogue.mode is Mode.MENU
+    assert Mode.MENU is dialogue.mode
 
 
 def test_an_order_is_looked_up_after_its_number_was_confirmed() -> None:

@@ -114,10 +114,11 @@ def test_a_word_out_of_the_dictionary_is_pronounced_by_rule(decoders: Decoders, 
 
 def test_a_word_nobody_can_pronounce_is_named() -> None:
     with pytest.raises(LocalError, match="'trnkl'"):
-        pronunciations(["a", "trnkl"], {"a": "AH"}, lambda _word: [])
+        pronunciations(["a", "trnkl"], {"a": ("AH", "EY")}, lambda _word: [])
     with pytest.raises(LocalError, match="'trnkl'"):
         pronunciations(["trnkl"], {}, None)
-    assert pronunciations(["b", "a"], {"a": "AH"}, lambda _word: ["B", "IY"]) == {"b": "B IY"}
+    found = pronunciations(["b", "a"], {"a": ("AH", "EY")}, lambda _word: ["B", "IY"])
+    assert found == {"a": ("AH", "EY"), "b": ("B IY",)}
 
 
 # --- features ------------------------------------------------------------------------------------------

@@ -25,6 +25,8 @@ MAX_GRAMMARS: Final = 24
 MAX_UTTERANCE_FRAMES: Final = 30 * 100
 """Speech after 30 s of one utterance is not decoded any more."""
 
+FRAMES_AT_A_TIME: Final = 8
+
 START_CMN: Final = "49.2,1.0,6.4,4.5,-0.3,1.2,-2.6,1.9,1.4,3.5,1.5,4.7,2.8"
 
 
@@ -58,9 +60,16 @@ class Decoder:
         self._sphinx = sphinx
         self._known = dictionary(Path(sphinx.get_model_path("en-us/cmudict-en-us.dict")))
         self._pronounce = pronounce
-        self._added: set[str] = set()
-        # Best-path rescoring of a digit loop's lattice can take longer than the call.
-        self._decoder = sphinx.Decoder(lm=None, loglevel="FATAL", bestpath=False, cmninit=START_CMN)
+        self._learnt: frozenset[str] = frozenset()
+        # A decoder is as large as its dictionary, and one that begins with 135,000 words takes three times the
+        # memory: it begins with one word and learns those of its grammars.
+        with tempfile.NamedTemporaryFile("w", suffix=".dict", encoding="ascii") as file:
+            file.write("a AH\n")
+            file.flush()
+            # Best-path rescoring of a digit loop's lattice can take longer than the call.
+            self._decoder = sphinx.Decoder(
+                lm=None, dict=file.name, loglevel="FATAL", bestpath=False, cmninit=START_CMN
+            )
         self._grammars: OrderedDict[str, None] = OrderedDict()
 
     def use(self, grammar: Grammar) -> None:
@@ -76,10 +85,7 @@ class Decoder:
             self._decoder.remove_search(oldest)
 
     def _compile(self, grammar: Grammar) -> None:
-        for word, phones in pronunciations(grammar.words, self._known, self._pronounce).items():
-            if word not in self._added:
-                self._decoder.add_word(word, phones, update=True)
-                self._added.add(word)
+        self._learn(grammar.words - self._learnt)
         if grammar.search is Search.JSGF:
             self._decoder.add_jsgf_string(grammar.name, grammar.source)
             return
@@ -88,15 +94,28 @@ class Decoder:
             file.flush()
             self._decoder.add_lm_file(grammar.name, file.name)
 
+    def _learn(self, words: frozenset[str]) -> None:
+        found = pronunciations(words, self._known, self._pronounce)
+        spoken = [
+            (word if number == 1 else f"{word}({number})", phones)
+            for word, variants in found.items()
+            for number, phones in enumerate(variants, start=1)
+            if (word, number) != ("a", 1)
+        ]
+        for left, (word, phones) in zip(range(len(spoken) - 1, -1, -1), spoken, strict=True):
+            # Updating rebuilds every search: once is enough.
+            self._decoder.add_word(word, phones, update=left == 0)
+        self._learnt |= words
+
     def start(self, cmn: str) -> None:
         """Begin an utterance with the cepstral means ``cmn`` of this line, as ``end`` returned them."""
         self._decoder.set_cmn(cmn)
         self._decoder.start_utt()
 
     def feed(self, cepstra: Frames) -> None:
-        """Search on with more frames."""
-        if len(cepstra):
-            self._decoder.process_cep(cepstra.tobytes())
+        """Search on with more frames. Pocketsphinx holds the interpreter's lock, so it gets them in small pieces."""
+        for at in range(0, len(cepstra), FRAMES_AT_A_TIME):
+            self._decoder.process_cep(cepstra[at : at + FRAMES_AT_A_TIME].tobytes())
 
     def hypothesis(self) -> Hypothesis:
         """The best words up to now."""

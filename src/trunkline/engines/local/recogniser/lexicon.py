@@ -11,35 +11,37 @@ Pronounce = Callable[[str], list[str]]
 
 
 @functools.cache
-def dictionary(file: Path) -> Mapping[str, str]:
-    """Words and phones of a CMU-style dictionary; ``Missing`` when the file is not there. Read once per process."""
+def dictionary(file: Path) -> Mapping[str, tuple[str, ...]]:
+    """Words of a CMU-style dictionary, each with its pronunciations; read once per process.
+
+    ``Missing`` when the file is not there.
+    """
     try:
         text = file.read_text(encoding="utf-8")
     except OSError as failed:
         raise Missing(
             f"the recogniser's dictionary cannot be read: {failed}", hint="reinstall the package pocketsphinx"
         ) from failed
-    found: dict[str, str] = {}
+    found: dict[str, tuple[str, ...]] = {}
     for line in text.splitlines():
         word, _, phones = line.partition(" ")
-        if word and "(" not in word:
-            found[word] = phones
+        base = word.partition("(")[0]
+        if base:
+            found[base] = (*found.get(base, ()), phones)
     return found
 
 
 def pronunciations(
-    words: Iterable[str], known: Mapping[str, str], pronounce: Pronounce | None
-) -> dict[str, str]:
-    """Phones of every word that ``known`` lacks. ``LocalError`` names the first word nobody can pronounce."""
-    added: dict[str, str] = {}
+    words: Iterable[str], known: Mapping[str, tuple[str, ...]], pronounce: Pronounce | None
+) -> dict[str, tuple[str, ...]]:
+    """Pronunciations of ``words``. ``LocalError`` names the first one that nobody can pronounce."""
+    found: dict[str, tuple[str, ...]] = {}
     for word in sorted(words):
-        if word in known:
-            continue
-        phones = pronounce(word) if pronounce is not None else []
-        if not phones:
+        phones = pronounce(word) if word not in known and pronounce is not None else []
+        found[word] = known.get(word) or ((" ".join(phones),) if phones else ())
+        if not found[word]:
             raise LocalError(
                 f"nobody knows how to pronounce {word!r}",
                 hint="use a word of the recogniser's English dictionary",
             )
-        added[word] = " ".join(phones)
-    return added
+    return found

@@ -28,6 +28,7 @@ from trunkline.testing import (
     Wait,
     leg_info,
     settle,
+    wait_until,
 )
 from trunkline.testing.house import GREETING, House
 from trunkline.trust.ledger import Kind
@@ -654,3 +655,49 @@ async def test_many_calls_at_once_are_independent(tmp_path: Path) -> None:
             leg.peer_hangs_up()
         await house.gone()
         house.assert_clean()
+
+
+async def test_a_flood_of_control_ends_that_call_as_a_bug(tmp_path: Path) -> None:
+    async with House(tmp_path) as house:
+        house.ring()
+        await house.greeted()
+        house.ring()
+        await house.greeted(2)
+        house.media.opened[0].caller_presses("1" * 5_000)
+        outcome = await house.over(1)
+        assert (outcome.result, outcome.reason) == (Result.LOCAL, Reason.BUG)
+        assert house.meter.of("inbox_dropped")
+        await wait_until(lambda: house.board.busy == 1, "the end of the flow")
+        assert [view.id for view in house.board.live()] == [house.call_id(2)]
+
+
+async def test_a_process_that_cannot_record_takes_no_calls(tmp_path: Path) -> None:
+    async with House(tmp_path) as house:
+        house.problem = "the ledger is behind"
+        leg = house.ring()
+        await house.gone()
+        assert leg.status == 503
+        house.problem = ""
+        house.ring()
+        await house.until(Kind.ANSWERED, 2)
+
+
+async def test_a_shutdown_while_the_answer_is_sent_hangs_up(tmp_path: Path) -> None:
+    async with House(tmp_path) as house:
+        leg = house.ring(acknowledges=False)
+        await house.until(Kind.ANSWERED)
+        await house.board.drain(seconds(0))
+        assert house.ledger.ended[house.call_id()].reason is Reason.SHUTDOWN
+        assert "leg.reject" not in house.journal.steps()
+        assert leg.state == "ended"
+
+
+async def test_a_full_disk_costs_the_recording_not_the_call(tmp_path: Path) -> None:
+    (tmp_path / "recordings").write_text("in the way")
+    async with House(tmp_path) as house:
+        leg = house.ring()
+        await house.greeted()
+        leg.peer_hangs_up()
+        assert (await house.over()).reason is Reason.CALLER_HUNG_UP
+        assert house.ledger.recordings[house.call_id()] == ()
+        assert house.entry(Kind.BUG)["where"] == "recording"

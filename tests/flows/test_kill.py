@@ -3,7 +3,9 @@
 import asyncio
 import gc
 import tracemalloc
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,7 +18,7 @@ from trunkline.trust.ledger import Kind
 CALLS = 1_000
 AT_ONCE = 250
 
-SCRIPT = {
+SCRIPT: Mapping[type, Any] = {
     Greet: [
         (
             Speak("Hello", 1_000),
@@ -73,7 +75,7 @@ async def _wave(house: House, killer: Killer, count: int) -> None:
 def _forget(house: House) -> None:
     """Let go of what the fakes keep for assertions."""
     for kept in (house.first.made, house.media.opened, house.tools.requests, house.journal.entries):
-        kept.clear()  # type: ignore[attr-defined]
+        kept.clear()
     house.meter.seen.clear()
     house.ledger.entries.clear()
     for leg in house.legs:

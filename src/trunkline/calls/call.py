@@ -181,6 +181,11 @@ class Call:
             busy=lambda: not table.idle,
         )
 
+    @property
+    def answered(self) -> bool:
+        """Whether the 200 OK was sent; the state follows a moment later."""
+        return self.turns is not None and self.turns.answered_at is not None
+
     def now(self) -> Nanos:
         """The clock's time."""
         return self.desk.clock.now()

@@ -68,6 +68,8 @@ def admit(call: Call, admission: Admission) -> None:
     """A place for the call, or 503 before anything rings."""
     call.desk.meter.call_arrived()
     try:
+        if problem := call.desk.problem():
+            raise Overloaded(problem)
         admission.enter()
     except Overloaded as full:
         refusal = Refusal(503, "Service Unavailable", admission.retry_after_s)

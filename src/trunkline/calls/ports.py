@@ -122,3 +122,5 @@ class Desk:
     data_dir: Path
     config_hash: str
     new_id: Callable[[], CallId]
+    problem: Callable[[], str] = lambda: ""
+    """Why no call can be taken now (the record is behind, media does not run), or empty."""

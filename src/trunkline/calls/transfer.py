@@ -22,6 +22,11 @@ TRANSFER: Final = "transfer"
 """Alarm: the transfer has taken too long."""
 
 
+UNCONFIRMED: Final = Outcome(
+    Result.UNKNOWN, Reason.TRANSFERRED, "the leg ended before the transfer was confirmed"
+)
+
+
 async def transfer(call: Call, queue: str) -> str:
     """Transfer the caller to ``queue``. Ends with ``CallOver`` when the caller is with a person or gone;
     returns why, with media open and no engine promised, when the caller is still ours."""
@@ -127,7 +132,9 @@ async def _reanchor(call: Call, failure: str) -> None:
         log.warning("media did not come back: %s", failed, extra={"call": call.id})
         raise CallOver(Outcome(Result.UPSTREAM, Reason.TRANSFER_FAILED, failure)) from failed
     if call.ended is not None:
-        raise CallOver(leg_outcome(call.ended))
+        # A peer that goes away ends its reports first: then nobody knows whether the transfer worked.
+        unknown = call.transfer.final is None or not call.transfer.final.status
+        raise CallOver(UNCONFIRMED if unknown else leg_outcome(call.ended))
     call.step(Step.REANCHOR)
     call.open_media()
     media = call.leg.media

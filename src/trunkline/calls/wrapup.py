@@ -31,7 +31,7 @@ def outcome_of(failed: BaseException) -> tuple[Outcome, Refusal | None]:
 
 async def wrap_up(call: Call, refusal: Refusal | None) -> None:
     """End everything the call still holds and close its record. Never raises because of a peer."""
-    early = call.state in BEFORE_ANSWER
+    early = call.state in BEFORE_ANSWER and not call.answered
     call.step(Step.END)
     await call.owned.stop()
     await _carefully(call, "closing the engine", seconds(3), detach(call))

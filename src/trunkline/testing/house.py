@@ -229,6 +229,7 @@ class House:
             "second": Engine("scripted", self.second, seconds(5)),
         }
         self.admission = Admission(limit=calls, retry_after_s=7)
+        self.problem = ""
         self.legs: list[FakeLeg] = []
         self._ids = 0
         self.desk = Desk(
@@ -245,6 +246,7 @@ class House:
             data_dir=data_dir,
             config_hash="c0ffee",
             new_id=self._new_id,
+            problem=lambda: self.problem,
         )
         self.board = Switchboard(self.desk, self.admission)
 

@@ -23,7 +23,7 @@ from trunkline.operations.metrics.catalogue import CATALOGUE, PUSHED, MetricKind
 log = logging.getLogger(__name__)
 
 # A creation time beside every counter doubles the page, and Prometheus' text format does not need it.
-disable_created_metrics()
+disable_created_metrics()  # type: ignore[no-untyped-call]
 
 CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
 

@@ -13,12 +13,15 @@ use trunkline_dsp::l16;
 use trunkline_wire::base64;
 
 use crate::marker::{Mark, Reader};
-use crate::meter::{CallFrames, Meter};
+use crate::meter::{Astray, CallFrames, Meter};
 
 const GUID: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 const APPEND: &str = r#"{"type":"input_audio_buffer.append","audio":""#;
 /// Echoed audio messages in one conversation item: 10 s in pieces of 40 ms.
 const PIECES: u32 = 250;
+/// The echo is silent once, early in a call. An echo never catches up: audio that was queued when the
+/// call began would otherwise count as the gateway's delay for ever.
+const BREATH: std::ops::Range<u64> = 1_500_000_000..1_750_000_000;
 /// A gateway that does not read is cut off at this many waiting bytes.
 const MAX_OUT: usize = 4 << 20;
 
@@ -46,6 +49,8 @@ pub(crate) struct Session {
     caller: Caller,
     pieces: u32,
     item: u32,
+    first_heard: Option<u64>,
+    astray: Astray,
     scratch: Scratch,
 }
 
@@ -90,6 +95,8 @@ impl Session {
             caller: Caller::default(),
             pieces: 0,
             item: 0,
+            first_heard: None,
+            astray: Astray::default(),
             scratch: Scratch::default(),
         }
     }
@@ -150,10 +157,10 @@ impl Session {
                 continue;
             };
             match frames.get_mut(call) {
-                Some(frames) if Mark::of(call, mark.frame) == mark => {
+                Some(frames) if self.astray.is_ours(call, mark, meter) => {
                     meter.frame_echoed(frames, mark.frame, heard, heard + took);
                 }
-                _ => meter.crossed += 1,
+                _ => {}
             }
         }
     }
@@ -207,9 +214,11 @@ impl Session {
             (2, State::Binary) => {
                 self.scratch.audio.clear();
                 self.scratch.audio.extend_from_slice(&self.input[range.clone()]);
-                header(&mut self.output, 2, range.len());
-                self.output.extend_from_slice(&self.input[range]);
                 self.listen(heard);
+                if !self.breathes(heard) {
+                    header(&mut self.output, 2, range.len());
+                    self.output.extend_from_slice(&self.input[range]);
+                }
             }
             (9, _) => {
                 header(&mut self.output, 10, range.len());
@@ -228,6 +237,12 @@ impl Session {
 
     /// Sends the audio back as a part of an answer.
     fn echo_json(&mut self, audio: std::ops::Range<usize>, heard: u64) -> Result<(), Over> {
+        self.scratch.audio.clear();
+        base64::decode(&self.input[audio.clone()], &mut self.scratch.audio).map_err(|_| Over)?;
+        self.listen(heard);
+        if self.breathes(heard) {
+            return Ok(());
+        }
         if self.pieces == PIECES {
             self.end_answer();
         }
@@ -244,10 +259,13 @@ impl Session {
         self.output.extend_from_slice(opening.as_bytes());
         self.output.extend_from_slice(&self.input[audio.clone()]);
         self.output.extend_from_slice(br#""}"#);
-        self.scratch.audio.clear();
-        base64::decode(&self.input[audio], &mut self.scratch.audio).map_err(|_| Over)?;
-        self.listen(heard);
         Ok(())
+    }
+
+    /// Whether this is the moment of silence.
+    fn breathes(&mut self, heard: u64) -> bool {
+        let first = *self.first_heard.get_or_insert(heard);
+        BREATH.contains(&(heard - first))
     }
 
     /// Reads the marks in `scratch.audio`.

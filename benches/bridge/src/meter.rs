@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use crate::marker::Mark;
+
 /// Frames of one call that may be under way: numbers are modulo this.
 const FRAMES: usize = 256;
 
@@ -96,6 +98,27 @@ impl Meter {
     }
 }
 
+/// Tells audio of another call from a frame that was misread: the former goes on.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Astray(u64);
+
+impl Astray {
+    /// Whether the mark is this call's; others are counted once there are two in a row.
+    pub(crate) fn is_ours(&mut self, call: usize, mark: Mark, meter: &mut Meter) -> bool {
+        if Mark::of(call, mark.frame) == mark {
+            self.0 = 0;
+            return true;
+        }
+        self.0 += 1;
+        meter.crossed += match self.0 {
+            1 => 0,
+            2 => 2,
+            _ => 1,
+        };
+        false
+    }
+}
+
 /// Durations in microseconds, kept one by one.
 #[derive(Debug, Default)]
 pub(crate) struct Distribution(Vec<u32>);
@@ -171,7 +194,17 @@ impl Usage {
 
 #[cfg(test)]
 mod tests {
-    use super::{CallFrames, Distribution, Meter, Usage};
+    use super::{Astray, CallFrames, Distribution, Meter, Usage};
+    use crate::marker::Mark;
+
+    #[test]
+    fn one_wrong_frame_is_a_misreading_and_several_are_another_call() {
+        let (mut meter, mut astray) = (Meter::default(), Astray::default());
+        for (call, crossed) in [(1, 0), (2, 0), (1, 0), (2, 0), (2, 2), (2, 3), (1, 3)] {
+            assert_eq!(astray.is_ours(1, Mark::of(call, 0), &mut meter), call == 1);
+            assert_eq!(meter.crossed, crossed);
+        }
+    }
 
     #[test]
     fn every_frame_has_one_fate() {

@@ -8,7 +8,7 @@ use trunkline_dsp::g711::Law;
 use trunkline_rtp::{HEADER_LEN, RtpPacket, RtpSender};
 
 use crate::marker::{self, FRAME, Mark, Reader};
-use crate::meter::{CallFrames, Meter};
+use crate::meter::{Astray, CallFrames, Meter};
 use crate::sip::{Dialog, Message};
 
 pub(crate) const PERIOD: u64 = 20_000_000;
@@ -47,6 +47,7 @@ pub(crate) struct Phone {
     remote: Option<SocketAddr>,
     frame: u32,
     reader: Reader,
+    astray: Astray,
     started: u64,
     answered: u64,
     heard: bool,
@@ -73,6 +74,7 @@ impl Phone {
             remote: None,
             frame: 0,
             reader: Reader::default(),
+            astray: Astray::default(),
             started: 0,
             answered: 0,
             heard: false,
@@ -239,12 +241,10 @@ impl Phone {
             self.received += 1;
             let at = now();
             let count = Law::Mu.decode(packet.payload, &mut pcm);
-            let (index, mut back) = (self.index, false);
+            let (index, astray, mut back) = (self.index, &mut self.astray, false);
             self.reader.feed(&pcm[..count], at, |found| {
-                if found.mark == Mark::of(index, found.mark.frame) {
+                if astray.is_ours(index, found.mark, meter) {
                     back |= meter.frame_back(frames, found.mark.frame, found.at);
-                } else {
-                    meter.crossed += 1;
                 }
             });
             if back && !self.heard {

@@ -1,6 +1,9 @@
 """Turns of callers, on synthesised speech through a telephone line."""
 
 import logging
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -126,6 +129,25 @@ def test_without_the_model_speech_is_found_by_level_with_one_warning(
         fallback.detector()
     assert fallback.kind == "energy"
     assert len(caplog.records) == 1
+
+
+def test_the_model_s_runtime_reports_to_nobody(tmp_path: Path) -> None:
+    """Its wheels keep a database of events under the home directory, and send them, unless forbidden."""
+    program = (
+        "import os, numpy\n"
+        "from trunkline.engines.local.vad import Detectors\n"
+        "detectors = Detectors()\n"
+        "assert detectors.kind == 'silero'\n"
+        "detectors.detector().probability(numpy.zeros(256, dtype=numpy.float32))\n"
+        "links = [f'/proc/self/fd/{fd}' for fd in os.listdir('/proc/self/fd')]\n"
+        "held = [os.readlink(link) for link in links if os.path.islink(link)]\n"
+        "assert not any('socket' in name or '.db' in name for name in held), held\n"
+    )
+    kept = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
+    subprocess.run(
+        [sys.executable, "-c", program], check=True, env={**kept, "HOME": str(tmp_path)}, timeout=60
+    )
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_missing_model_file_is_missing(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ call) and, when it is not installed, the level above an adaptive noise floor.
 
 import importlib.util
 import logging
+import os
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -45,12 +46,7 @@ class SileroModel:
         path = file if file is not None else _model_file()
         if not path.is_file():
             raise Missing(f"there is no model file {path.name}", hint=_HINT)
-        try:
-            import onnxruntime
-        except ImportError as failed:
-            raise Missing(
-                f"onnxruntime cannot be loaded: {failed}", hint="pip install onnxruntime"
-            ) from failed
+        onnxruntime = _onnxruntime()
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
         options.inter_op_num_threads = 1
@@ -64,6 +60,18 @@ class SileroModel:
         """Probability for context and frame (full scale 1.0), and the state for the next frame."""
         output, state = self._session.run(None, {"input": audio[None, :], "state": state, "sr": self._rate})
         return float(output[0, 0]), state
+
+
+def _onnxruntime() -> Any:
+    """The library, forbidden to report usage to its vendor: its Linux wheels collect events in a database under the
+    home directory and send them, unless told not to before the first import."""
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    try:
+        import onnxruntime
+    except ImportError as failed:
+        raise Missing(f"onnxruntime cannot be loaded: {failed}", hint="pip install onnxruntime") from failed
+    onnxruntime.disable_telemetry_events()
+    return onnxruntime
 
 
 def _model_file() -> Path:

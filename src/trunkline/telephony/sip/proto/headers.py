@@ -25,6 +25,7 @@ from trunkline.telephony.sip.proto.uri import Uri, format_hostport, parse_hostpo
 
 MAGIC_COOKIE: Final = "z9hG4bK"
 MAX_CSEQ: Final = 2**31 - 1
+_SPACE: Final = re.compile(r"[\x00- ]")
 _VIA: Final = re.compile(r"SIP\s*/\s*(\d+\.\d+)\s*/\s*([A-Za-z0-9\-.!%*_+`'~]+)\s+", re.IGNORECASE)
 _DATE: Final = re.compile(
     r"(Mon|Tue|Wed|Thu|Fri|Sat|Sun), (\d\d) (Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) (\d{4})"
@@ -230,7 +231,7 @@ def parse_date(value: str) -> str:
 def parse_call_id(value: str) -> str:
     """``word[@word]`` as one opaque text without white space."""
     value = value.strip()
-    if not value or any(ch <= " " for ch in value):
+    if not value or _SPACE.search(value):
         raise BadMessage("empty or with white space")
     return value
 

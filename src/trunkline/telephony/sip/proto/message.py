@@ -42,6 +42,7 @@ COMPACT: Final = {
 """Compact forms (IANA SIP header field registry)."""
 
 _NAME: Final = re.compile(rb"[A-Za-z0-9\-.!%*_+`'~]+\Z")
+_NOT_IN_URI: Final = re.compile(r'[\x00- <>"]')
 _VERSION: Final = re.compile(r"SIP/\d+\.\d+\Z", re.IGNORECASE)
 _FOLD: Final = re.compile(rb"[ \t]*\r\n[ \t]+")
 _NAMES: dict[bytes, str] = {}
@@ -104,9 +105,9 @@ class Headers:
 
     def raw(self, name: str) -> bytes | None:
         """First value of the header, or None."""
-        for key, _, value in self._fields:
-            if key == name:
-                return value
+        for field in self._fields:
+            if field[0] == name:
+                return field[2]
         return None
 
     def all_raw(self, name: str) -> list[bytes]:
@@ -390,7 +391,7 @@ def _request_line(line: str, block: bytes) -> Request:
     if len(parts) != 3 or not is_token(parts[0]) or not _VERSION.match(parts[2]):
         raise BadMessage("a malformed request line")
     method, uri, version = parts
-    if not uri or uri[0] == "<" or any(ch <= " " or ch in '<>"' for ch in uri):
+    if not uri or _NOT_IN_URI.search(uri):
         raise BadMessage("a malformed Request-URI")
     return Request(method, uri, Headers.parse(block), version=version.upper())
 

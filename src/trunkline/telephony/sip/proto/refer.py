@@ -44,13 +44,11 @@ class Referrals:
         one. Raises ``BadUri`` for a target that is not a URI."""
         parse_uri(target)
         session = self._session
-        if not session.confirmed:
-            raise LocalProtocolError("REFER outside a confirmed session")
+        if not session.established:
+            raise LocalProtocolError("REFER outside an established session")
         if len(self._sent) >= MAX_SUBSCRIPTIONS:
             raise LocalProtocolError(f"more than {MAX_SUBSCRIPTIONS} REFERs at once")
-        dialog = session.dialog
-        if dialog is None:
-            raise LocalProtocolError("a confirmed session without a dialog")
+        dialog = session.need_dialog()
         fixed = {"Refer-To": f"<{target}>", "Referred-By": f"<{dialog.local.uri}>"}
         request = session.new_request("REFER", fixed | dict(headers or {}))
         sent = _SentRefer(self, request.cseq.number)

@@ -15,7 +15,6 @@ from trunkline.model.units import MS
 from trunkline.telephony.sip.proto.accept import PendingAck
 from trunkline.telephony.sip.proto.core import ACCEPT, ALLOW, TRACE_RING, Core
 from trunkline.telephony.sip.proto.dialog import Dialog, DialogKey, Order
-from trunkline.telephony.sip.proto.errors import BadMessage
 from trunkline.telephony.sip.proto.events import (
     AnswerReceived,
     CallEnded,
@@ -99,6 +98,11 @@ class Session:
         return self.state is SessionState.CONFIRMED
 
     @property
+    def established(self) -> bool:
+        """Whether the dialog can carry requests: confirmed, or answered by us and not yet acknowledged."""
+        return self.state in {SessionState.ANSWERED, SessionState.CONFIRMED}
+
+    @property
     def waiting_for_ack(self) -> bool:
         return bool(self._pending_acks)
 
@@ -146,14 +150,14 @@ class Session:
 
     # --- requests of ours ---------------------------------------------------------------------------
 
-    def _need_dialog(self) -> Dialog:
+    def need_dialog(self) -> Dialog:
         if self.dialog is None:
             raise LocalProtocolError("the session has no dialog yet")
         return self.dialog
 
     def new_request(self, method: str, headers: Mapping[str, str] | None = None) -> Request:
         """The next request of the dialog, without Via; Contact where the method refreshes the target."""
-        dialog = self._need_dialog()
+        dialog = self.need_dialog()
         request = dialog.request(method)
         if method in {"INVITE", "REFER", "NOTIFY"}:
             request.headers.add("Contact", f"<{self.core.contact(dialog.peer)}>")
@@ -169,7 +173,7 @@ class Session:
             request = self.new_request("INFO")
             body = f"Signal={digit}\r\nDuration={duration_ms}\r\n".encode("ascii")
             set_body(request, body, "application/dtmf-relay")
-            self.core.request(request, self._need_dialog().next_hop(), _Indifferent(self), now)
+            self.core.request(request, self.need_dialog().next_hop(), _Indifferent(self), now)
 
     def bye(self, now: Nanos, *, reason: str = "", cause: str = "local") -> None:
         """End an answered session. Before its ACK the callee must not send BYE (RFC 3261 section 15): it is
@@ -185,13 +189,10 @@ class Session:
     def _send_bye(self, now: Nanos, reason: str = "") -> None:
         self._closing = True
         self._bye_waits = False
+        self._terminate_offer(now)
         headers = {"Reason": reason} if reason else None
         request = self.new_request("BYE", headers)
-        try:
-            self.core.request(request, self._need_dialog().next_hop(), _Bye(self), now)
-        except BadMessage:
-            self.core.counters["unsendable"] += 1
-            self.close()
+        self.core.request(request, self.need_dialog().next_hop(), _Bye(self), now)
 
     # --- re-INVITE of ours --------------------------------------------------------------------------
 
@@ -275,9 +276,9 @@ class Session:
 
     def _terminate_offer(self, now: Nanos) -> None:
         """Answer a pending INVITE of the peer when the dialog goes (RFC 3261 section 15.1.2)."""
-        if self._offer is not None:
-            self.respond(self._offer, 487, now)
-            self._offer = None
+        offer = self._take_offer()
+        if offer is not None:
+            self.respond(offer, 487, now)
 
     def _receive_info(self, request: Request, transaction: ServerTransaction, now: Nanos) -> None:
         if request.body and request.content_type not in DTMF_TYPES:
@@ -317,7 +318,7 @@ class Session:
         transaction = self._take_offer()
         if transaction is None:
             return
-        dialog = self._need_dialog()
+        dialog = self.need_dialog()
         dialog.refresh_target(transaction.request)
         response = self.success(transaction.request, body)
         self._await_ack(transaction, response, made_offer=not transaction.request.body, now=now)
@@ -342,7 +343,7 @@ class Session:
 
     def success(self, request: Request, body: bytes) -> Response:
         """A 200 to an INVITE with our Contact and what we support."""
-        dialog = self._need_dialog()
+        dialog = self.need_dialog()
         response = self.core.response(request, 200, to_tag=dialog.local.tag)
         response.headers.copy_from(request.headers, "record-route")
         response.headers.add("Contact", f"<{self.core.contact(dialog.peer)}>")
@@ -460,11 +461,13 @@ class _Reinvite:
         self._transaction = session.core.request(request, session.dialog.next_hop(), self, now)
 
     def stop(self) -> None:
-        """The session is closed."""
+        """The session is closed. An INVITE that is still out keeps its guard: the peer's final response to it
+        is acknowledged by the transaction, and when none comes the guard ends that."""
         self._over = True
-        for timer in (self._retry, self._guard):
-            if timer is not None:
-                timer.cancel()
+        if self._retry is not None:
+            self._retry.cancel()
+        if self._guard is not None and self._transaction is None:
+            self._guard.cancel()
 
     def response(self, response: Response, now: Nanos) -> None:
         if response.status < 200:

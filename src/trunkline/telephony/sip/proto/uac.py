@@ -142,7 +142,7 @@ class ClientSession(Session):
             self._ack(answer, now)
 
     def _ack(self, body: bytes, now: Nanos) -> None:
-        dialog = self._need_dialog()
+        dialog = self.need_dialog()
         self._owes_answer = False
         ack, peer = make_ack(self.core, dialog, self.request.cseq.number, body)
         self._acks[dialog.remote.tag] = (ack, peer)

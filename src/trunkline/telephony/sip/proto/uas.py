@@ -50,7 +50,7 @@ class ServerSession(Session):
         """180 Ringing, or 183 with early SDP. Ignored after a final response."""
         if self.state is not SessionState.STARTING:
             return
-        response = self.core.response(self.request, status, to_tag=self._need_dialog().local.tag)
+        response = self.core.response(self.request, status, to_tag=self.need_dialog().local.tag)
         response.headers.copy_from(self.request.headers, "record-route")
         response.headers.add("Contact", f"<{self.core.contact(self.peer)}>")
         set_body(response, body, SDP_TYPE)
@@ -109,7 +109,7 @@ class ServerSession(Session):
         self, status: int, now: Nanos, *, reason: str = "", headers: Mapping[str, str] | None = None
     ) -> None:
         self._unanswered.cancel()
-        tag = self._need_dialog().local.tag
+        tag = self.need_dialog().local.tag
         fixed = dict(headers or {})
         if status in {405, 501}:
             fixed.setdefault("Allow", ALLOW)
@@ -119,7 +119,7 @@ class ServerSession(Session):
     def _terminate_offer(self, now: Nanos) -> None:
         if self.state is SessionState.STARTING:
             self._unanswered.cancel()
-            response = self.core.response(self.request, 487, to_tag=self._need_dialog().local.tag)
+            response = self.core.response(self.request, 487, to_tag=self.need_dialog().local.tag)
             self._transaction.respond(response, now)
         super()._terminate_offer(now)
 

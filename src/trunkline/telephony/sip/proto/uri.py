@@ -15,6 +15,7 @@ from trunkline.telephony.sip.proto.grammar import Params, format_params, param, 
 
 MAX_URI: Final = 4096
 
+_FORBIDDEN: Final = re.compile(r'[\x00- <>"\x7f]')
 _SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.\-]*):")
 _HOSTNAME: Final = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_\-.]*[A-Za-z0-9_.])?\Z")
 _USERINFO: Final = re.compile(r"(?:[A-Za-z0-9\-_.!~*'()&=+$,;?/#:]|%[0-9A-Fa-f]{2}|[^\x00-\x7f])*\Z")
@@ -144,7 +145,7 @@ def parse_uri(value: str) -> Uri:
     if match is None:
         raise BadUri("a URI without a scheme")
     scheme, rest = match.group(1).lower(), value[match.end() :]
-    if not rest or any(ch <= " " or ch in '<>"\x7f' for ch in rest):
+    if not rest or _FORBIDDEN.search(rest):
         raise BadUri("a URI that is empty or contains white space, quotes or angle brackets")
     if scheme in DEFAULT_PORTS:
         return _parse_sip(scheme, rest)

@@ -242,7 +242,7 @@ def test_subscriptions_are_bounded_both_ways(pair, call):
 
 def test_what_cannot_be_referred(pair, offer):
     client = pair.dial()
-    with pytest.raises(LocalProtocolError, match="confirmed"):
+    with pytest.raises(LocalProtocolError, match="established"):
         client.refer.send(TARGET, pair.net.now)
     with pytest.raises(BadUri):
         client.refer.send("not a uri", pair.net.now)

@@ -309,7 +309,7 @@ def test_our_retry_waits_for_the_peers_offer(pair, call):
 
 def test_asking_out_of_turn_is_a_bug_of_ours(pair, offer):
     client = pair.dial()
-    for step in (lambda: client.reinvite(b"", pair.net.now), client._need_dialog):
+    for step in (lambda: client.reinvite(b"", pair.net.now), client.need_dialog):
         with pytest.raises(LocalProtocolError):
             step()
     server = pair.incoming()

@@ -5,9 +5,11 @@ from pathlib import Path
 import pytest
 
 from trunkline.engines.contract import (
+    Brief,
     CallerDigits,
     CallerSpeechStarted,
     CallerSpeechStopped,
+    EngineCommand,
     Greet,
     HandOver,
     HangUp,
@@ -18,11 +20,13 @@ from trunkline.engines.contract import (
     Truncate,
 )
 from trunkline.model import MS, Nanos, Reason, Result, ToolCallId, seconds
+from trunkline.telephony.media.port import MediaEvent, PlayEnded
 from trunkline.testing import (
     TRANSFER_BUSY,
     TRANSFER_REFUSED,
     TRANSFER_SILENT,
     Emit,
+    ScriptedEngine,
     Speak,
     TransferStep,
     Wait,
@@ -701,3 +705,80 @@ async def test_a_full_disk_costs_the_recording_not_the_call(tmp_path: Path) -> N
         assert (await house.over()).reason is Reason.CALLER_HUNG_UP
         assert house.ledger.recordings[house.call_id()] == ()
         assert house.entry(Kind.BUG)["where"] == "recording"
+
+
+class Broken(ScriptedEngine):
+    """An engine with a bug."""
+
+    where = ""
+
+    async def start(self, brief: Brief) -> None:
+        if self.where == "start":
+            raise KeyError("start")
+        await super().start(brief)
+
+    def handle_media(self, event: MediaEvent) -> None:
+        if self.where == "media" and isinstance(event, PlayEnded):
+            raise KeyError("media")
+        super().handle_media(event)
+
+    def command(self, command: EngineCommand) -> None:
+        if self.where == "command" and isinstance(command, CallerDigits):
+            raise KeyError("command")
+        super().command(command)
+
+    async def close(self) -> None:
+        await super().close()
+        if self.where == "close":
+            raise KeyError("close")
+
+
+@pytest.mark.parametrize("where", ["start", "media", "command"])
+async def test_a_bug_in_an_engine_costs_the_engine_not_the_call(tmp_path: Path, where: str) -> None:
+    async with House(tmp_path, fallback=["second"]) as house:
+        house.first.kind = type("Buggy", (Broken,), {"where": where})
+        leg = house.ring()
+        await house.until(Kind.ENGINE_STARTING)
+        if where == "command":
+            await house.until(Kind.PLAY_ENDED)
+            leg.peer_presses("1")
+        await house.until(Kind.ENGINE_READY, count=1 if where == "start" else 2)
+        assert house.entry(Kind.ENGINE_READY)["engine"] == "second"
+        assert house.entry(Kind.BUG)["detail"].startswith("KeyError")
+        leg.peer_hangs_up()
+        assert (await house.over()).reason is Reason.CALLER_HUNG_UP
+        await house.gone()
+        assert not house.media.open_ports
+
+
+async def test_a_bug_in_closing_an_engine_keeps_nothing_else_from_ending(tmp_path: Path) -> None:
+    async with House(tmp_path) as house:
+        house.first.kind = type("Buggy", (Broken,), {"where": "close"})
+        leg = house.ring()
+        await house.greeted()
+        leg.peer_hangs_up()
+        assert (await house.over()).reason is Reason.CALLER_HUNG_UP
+        await house.gone()
+        house.assert_clean()
+
+
+async def test_a_bug_in_the_voice_keeps_nobody_from_people(tmp_path: Path) -> None:
+    async with House(tmp_path) as house:
+        house.voice.bug = True
+        house.ring()
+        await house.greeted()
+        house.engine.die()
+        assert (await house.over()).reason is Reason.TRANSFERRED
+        assert house.entry(Kind.BUG)["where"] == "voice"
+
+
+async def test_a_bug_in_the_voice_of_a_mask_costs_the_mask(tmp_path: Path) -> None:
+    async with House(tmp_path) as house:
+        house.voice.bug = True
+        house.tools.take_ms = 2500
+        house.ring()
+        await house.until(Kind.PLAY_ENDED)
+        house.engine.emit(ToolCall(house.clock.now(), ToolCallId("t1"), "lookup", {}))
+        await house.engine_has(ToolResult)
+        assert Kind.MASK_STARTED not in house.kinds()
+        assert house.entry(Kind.BUG)["where"] == "mask"

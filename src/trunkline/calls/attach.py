@@ -85,19 +85,21 @@ async def _begin(call: Call, name: str) -> None:
     call.outlet.engine = attached
     call.alarms.after(ENGINE_LATE, engine.ready_timeout)
     brief = desk.briefs[call.route.agent]
-    try:
-        await call.during(session.start(replace(brief, context={**brief.context, **call.context()})))
-    except TrunklineError as failed:
-        attached.given_up = True
-        log.warning("engine did not start: %s", failed, extra={"call": call.id, "engine": name})
-        call.note(
-            Kind.ENGINE_CLOSED,
-            engine=name,
-            clean=False,
-            retryable=not isinstance(failed, LocalError),
-            detail=str(failed),
-        )
-        desk.meter.engine_failed(name)
+    context = {**brief.context, **call.context()}
+    tried = await call.trying(session.start(replace(brief, context=context)))
+    if tried.error is not None:
+        _did_not_start(call, attached, tried.error)
+
+
+def _did_not_start(call: Call, engine: Attachment, error: Exception) -> None:
+    engine.given_up = True
+    if isinstance(error, TrunklineError):
+        log.warning("engine did not start: %s", error, extra={"call": call.id, "engine": engine.name})
+        retryable = not isinstance(error, LocalError)
+        call.note(Kind.ENGINE_CLOSED, engine=engine.name, clean=False, retryable=retryable, detail=str(error))
+    else:
+        call.bug(f"engine {engine.name}, start", error)
+    call.desk.meter.engine_failed(engine.name)
 
 
 async def detach(call: Call) -> None:
@@ -115,8 +117,8 @@ async def detach(call: Call) -> None:
     try:
         if not await within(call.desk.clock, ENGINE_CLOSE, engine.session.close()):
             log.warning("engine did not close in time", extra={"call": call.id, "engine": engine.name})
-    except TrunklineError as failed:
-        log.warning("engine did not close: %s", failed, extra={"call": call.id, "engine": engine.name})
+    except Exception as bug:  # noqa: BLE001 - reported; what the session holds ends with its media
+        call.bug(f"engine {engine.name}, close", bug)
     call.outlet.engine = None
     if not told:
         call.note(Kind.ENGINE_CLOSED, engine=engine.name, clean=True, retryable=False, detail="")
@@ -143,11 +145,15 @@ async def say_locally(call: Call, text: str) -> None:
     assert call.agent is not None and call.turns is not None, "words come after routing"  # noqa: PT018
     if not text or call.outlet.media is None:
         return
-    try:
-        speech = await call.during(call.desk.voice.say(text, call.agent.voice))
-    except TrunklineError as absent:
-        log.warning("nothing said: %s", absent, extra={"call": call.id})
+    tried = await call.trying(call.desk.voice.say(text, call.agent.voice))
+    if isinstance(tried.error, TrunklineError):
+        log.warning("nothing said: %s", tried.error, extra={"call": call.id})
         return
+    if tried.error is not None:
+        # People must be reached also without these words.
+        call.bug("voice", tried.error)
+        return
+    speech = tried.open()
     item = f"{LOCAL_ITEM}{call.now()}"
     call.turns.expect(item)
     call.outlet.media.play(item, speech.pcm, speech.rate)

@@ -139,7 +139,7 @@ class Call:
         self.owned = Owned(group)
         self.inbox = Inbox()
         self.own_line = self.inbox.line()
-        self.outlet = Outlet()
+        self.outlet = Outlet(report=self.bug)
         self.alarms = Alarms(clock=desk.clock, spawn=self.owned.spawn, ring=self.own_line)
         self.recordings = Recordings(desk.data_dir, self.id)
         self.turns: Turns | None = None
@@ -199,6 +199,11 @@ class Call:
         if self.recorded:
             self.desk.ledger.append(self.id, at, kind, data)
 
+    def bug(self, where: str, error: Exception) -> None:
+        """A mistake of ours that costs a part of the call, not the call."""
+        log.error("%s failed", where, exc_info=error, extra={"call": self.id})
+        self.note(Kind.BUG, where=where, detail=f"{type(error).__name__}: {error}"[:500])
+
     def leg_has_media(self) -> bool:
         """Whether ``prepare`` opened media; a leg that ended meanwhile has none."""
         try:
@@ -247,12 +252,16 @@ class Call:
 
     async def during(self, work: Coroutine[Any, Any, T]) -> T:
         """Do ``work`` while signals go on being handled. A call that ends meanwhile cancels it."""
-        box = _Box[T]()
-        task = self.owned.spawn(self._work(work, box))
+        return (await self.trying(work)).open()
+
+    async def trying(self, work: Coroutine[Any, Any, T]) -> "Tried[T]":
+        """As ``during``, but what ``work`` itself raises is in the result; what ends the call is raised."""
+        tried = Tried[T]()
+        task = self.owned.spawn(self._work(work, tried))
         try:
             while not task.done():
                 signal = await self.next()
-                if isinstance(signal, StepDone) and signal.step is box:
+                if isinstance(signal, StepDone) and signal.step is tried:
                     break
         finally:
             if not task.done():
@@ -260,19 +269,19 @@ class Call:
                 await asyncio.wait([task])
             if inspect.getcoroutinestate(work) == inspect.CORO_CREATED:
                 work.close()
-        return box.open()
+        return tried
 
     def settle(self) -> None:
         """Write down what still waits in the inbox, deciding nothing. For the end of a call."""
         for signal in self.inbox.drain():
             self._record(signal)
 
-    async def _work(self, work: Coroutine[Any, Any, T], box: "_Box[T]") -> None:
+    async def _work(self, work: Coroutine[Any, Any, T], tried: "Tried[T]") -> None:
         try:
-            box.value = await work
-        except Exception as failed:  # noqa: BLE001 - raised where the flow waits for it
-            box.error = failed
-        self.own_line(StepDone(box))
+            tried.value = await work
+        except Exception as failed:  # noqa: BLE001 - raised or handled where the flow waits for it
+            tried.error = failed
+        self.own_line(StepDone(tried))
 
     def _observe(self, signal: Signal) -> None:
         self._record(signal)
@@ -409,8 +418,8 @@ class Call:
         return {"call": self.id, "ani": info.ani, "dnis": info.dnis, "name": info.display_name}
 
 
-class _Box(Generic[T]):
-    """Where the result of work beside the inbox is put."""
+class Tried(Generic[T]):
+    """Result of work beside the inbox: a value, or what it raised."""
 
     __slots__ = ("error", "value")
 

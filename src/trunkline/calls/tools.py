@@ -166,6 +166,10 @@ class ToolTable:
         except TrunklineError as absent:
             log.warning("no mask: %s", absent, extra={"call": self.call})
             return
+        except Exception as bug:
+            log.exception("the voice of a mask failed", extra={"call": self.call})
+            self.note(self.clock.now(), Kind.BUG, {"where": "mask", "detail": type(bug).__name__})
+            return
         running = self._running.get(id_)
         if running is None or self.outlet.media is None:
             return

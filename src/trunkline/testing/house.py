@@ -135,12 +135,15 @@ class FakeVoice:
     """Every sentence takes one second."""
 
     missing: bool = False
+    bug: bool = False
     said: list[str] = field(default_factory=list)
     voices: set[str] = field(default_factory=set)
 
     async def say(self, text: str, voice: str) -> Speech:
         if self.missing:
             raise Missing("no voice is installed")
+        if self.bug:
+            raise KeyError(voice)
         self.said.append(text)
         self.voices.add(voice)
         return Speech(bytes(16_000), 8_000)
@@ -187,10 +190,11 @@ class EngineRoom:
     script: Mapping[type, Any] = field(default_factory=lambda: {Greet: [GREETING]})
     ready_after_ms: int | None = 0
     close_hangs: Any = None
+    kind: type[ScriptedEngine] = ScriptedEngine
     made: list[ScriptedEngine] = field(default_factory=list)
 
     def __call__(self, *, port: EnginePort, sink: EngineSink, clock: Clock) -> EngineSession:
-        engine = ScriptedEngine(
+        engine = self.kind(
             port=port,
             sink=sink,
             clock=clock,

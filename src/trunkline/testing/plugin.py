@@ -1,8 +1,9 @@
 """The pytest plugin that Trunkline ships: fixtures, and a leak check after every test.
 
-After each test, once its own fixtures are gone, nothing it created may be left: no asyncio task, no descriptor
-(socket, pipe, file), no thread. What fixtures of a wider scope create while a test sets them up is theirs.
-A test that must leave something behind says why: ``@pytest.mark.allow_leaks("reason")``.
+With ``trunkline_leak_check = true`` in pytest's configuration nothing that a test created may be left once its own
+fixtures are gone: no asyncio task, no descriptor (socket, pipe, file), no thread. What fixtures of a wider scope
+create while a test sets them up is theirs. A test that must leave something behind says why:
+``@pytest.mark.allow_leaks("reason")``. Without the setting other people's suites are left alone.
 """
 
 import asyncio
@@ -30,6 +31,13 @@ class _Adopted:
         self.threads: set[threading.Thread] = set()
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Register the setting."""
+    parser.addini(
+        "trunkline_leak_check", "fail tests that leave tasks, descriptors or threads", "bool", default=False
+    )
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Register the marker."""
     config.addinivalue_line(
@@ -39,7 +47,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def _excused(item: pytest.Item) -> bool:
-    return item.get_closest_marker("allow_leaks") is not None
+    return (
+        not item.config.getini("trunkline_leak_check") or item.get_closest_marker("allow_leaks") is not None
+    )
 
 
 def _require_reason(item: pytest.Item) -> None:

@@ -63,29 +63,29 @@ def test_last():
 """
 
 
-@pytest.mark.allow_leaks("the inner run leaks on purpose")
-def test_leaks_are_errors(pytester: pytest.Pytester, request: pytest.FixtureRequest) -> None:
-    pytester.makepyfile(LEAKS)
+def run(pytester: pytest.Pytester, request: pytest.FixtureRequest, *, checked: bool) -> pytest.RunResult:
+    pytester.makepyfile(test_leaks=LEAKS)
     registered = request.config.pluginmanager.has_plugin("trunkline")
-    plugin = [] if registered else ["-p", "trunkline.testing.plugin"]
-    result = pytester.runpytest_subprocess(
-        *plugin,
-        "-p",
-        "no:randomly",
-        "-p",
-        "no:cacheprovider",
-        "-o",
-        "asyncio_mode=auto",
-        "-W",
-        "ignore",
-        "-rE",
-    )
+    plugin = () if registered else ("-p", "trunkline.testing.plugin")
+    quiet = ("-p", "no:randomly", "-p", "no:cacheprovider", "-W", "ignore", "-rE")
+    mode = ("-o", "asyncio_mode=auto", "-o", f"trunkline_leak_check={checked}")
+    return pytester.runpytest_subprocess(*plugin, *quiet, *mode)
+
+
+def test_leaks_are_errors(pytester: pytest.Pytester, request: pytest.FixtureRequest) -> None:
+    result = run(pytester, request, checked=True)
     lines = "\n".join(result.outlines)
     for leaker in ("test_task", "test_socket", "test_pipe", "test_thread", "test_excused_without_reason"):
-        assert f"ERROR test_leaks_are_errors.py::{leaker} " in lines
-    assert lines.count("ERROR test_leaks_are_errors.py::") == 5, lines
+        assert f"ERROR test_leaks.py::{leaker} " in lines
+    assert lines.count("ERROR test_leaks.py::") == 5, lines
     assert "tasks: " in lines
     assert "Event.wait" in lines
     assert "descriptors: " in lines
     assert "threads: lost" in lines
     result.assert_outcomes(passed=9, errors=5)
+
+
+def test_other_suites_are_left_alone(pytester: pytest.Pytester, request: pytest.FixtureRequest) -> None:
+    result = run(pytester, request, checked=False)
+    result.assert_outcomes(passed=9, errors=1)
+    assert "allow_leaks needs a reason" in "\n".join(result.outlines)

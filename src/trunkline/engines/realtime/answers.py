@@ -7,8 +7,12 @@ from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
 from trunkline.engines.dialect import list_of, object_of, text_of
+from trunkline.model import Nanos, ms
 
 MAX_KEPT: Final = 512
+
+PARTIAL_EVERY: Final = ms(250)
+"""Shortest time between two reports of the same words as far as they are known."""
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -27,6 +31,8 @@ class AudioItem:
     total_ms: int | None = None
     """How much of it reached the media core, as last reported."""
     words: str = ""
+    shown_at: Nanos | None = None
+    """When its words so far were last reported."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +52,7 @@ class Answers:
     _calls: dict[str, dict[str, FunctionCall]] = field(default_factory=dict)
     _executed: dict[str, None] = field(default_factory=dict)
     _caller_words: dict[str, str] = field(default_factory=dict)
+    _caller_shown_at: Nanos | None = None
 
     def item(self, item_id: str, response: str) -> AudioItem:
         """The audio item, made known when it was not."""
@@ -82,15 +89,19 @@ class Answers:
             remember(self._executed, call.call, None)
         return fresh
 
-    def caller_said(self, item_id: str, delta: str) -> str:
-        """Words of the caller so far, with one more piece."""
+    def caller_said(self, item_id: str, delta: str, now: Nanos) -> str:
+        """Words of the caller so far, with one more piece; empty when it is too soon to show them again."""
         words = self._caller_words.get(item_id, "") + delta
         remember(self._caller_words, item_id, words)
+        if not is_time(self._caller_shown_at, now):
+            return ""
+        self._caller_shown_at = now
         return words
 
     def caller_finished(self, item_id: str) -> None:
         """The final words of the caller's item came (or never will)."""
         self._caller_words.pop(item_id, None)
+        self._caller_shown_at = None
 
 
 def remember(known: dict[K, V], key: K, value: V) -> None:
@@ -98,6 +109,11 @@ def remember(known: dict[K, V], key: K, value: V) -> None:
     known[key] = value
     while len(known) > MAX_KEPT:
         del known[next(iter(known))]
+
+
+def is_time(shown_at: Nanos | None, now: Nanos) -> bool:
+    """Whether partial words may be reported again: a server sends them token by token, faster than anyone reads."""
+    return shown_at is None or now - shown_at >= PARTIAL_EVERY
 
 
 def usage_units(response: dict[str, Any]) -> dict[str, int]:

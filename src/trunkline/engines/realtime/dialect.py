@@ -52,7 +52,14 @@ from trunkline.engines.dialect import (
     to_json,
 )
 from trunkline.engines.realtime import messages
-from trunkline.engines.realtime.answers import Answers, AudioItem, FunctionCall, remember, usage_units
+from trunkline.engines.realtime.answers import (
+    Answers,
+    AudioItem,
+    FunctionCall,
+    is_time,
+    remember,
+    usage_units,
+)
 from trunkline.engines.realtime.errors import BUSY, HARMLESS, read_error
 from trunkline.engines.realtime.gate import Request, ResponseGate
 from trunkline.engines.realtime.settings import RealtimeSettings
@@ -215,7 +222,7 @@ class RealtimeDialect(Dialect):
         self._gate.item_confirmed(text_of(message, "item", "id"))
 
     def _on_caller_words(self, message: dict[str, Any], now: Nanos) -> None:
-        words = self._answers.caller_said(text_of(message, "item_id"), text_of(message, "delta"))
+        words = self._answers.caller_said(text_of(message, "item_id"), text_of(message, "delta"), now)
         if words:
             self._report(Transcript(at=now, role=Role.CALLER, text=words, final=False))
 
@@ -251,6 +258,9 @@ class RealtimeDialect(Dialect):
     def _on_agent_words(self, message: dict[str, Any], now: Nanos) -> None:
         if (item := self._started(message, now)) is not None and not item.cut:
             item.words += text_of(message, "delta")
+            if not is_time(item.shown_at, now):
+                return
+            item.shown_at = now
             name = text_of(message, "item_id")
             self._report(Transcript(at=now, role=Role.AGENT, text=item.words, final=False, item=name))
 

@@ -216,17 +216,31 @@ def test_digits_become_words_of_the_caller() -> None:
 def test_partial_words_of_the_caller_replace_each_other() -> None:
     driver = RealtimeDriver()
     kind = "conversation.item.input_audio_transcription"
-    driver.server(f"{kind}.delta", item_id="c1", delta="Where is ")
+    driver.server(f"{kind}.delta", item_id="c1", delta="Where ")
+    driver.server(f"{kind}.delta", item_id="c1", delta="is ")
+    driver.wait(250)
     driver.server(f"{kind}.delta", item_id="c1", delta="my order")
     driver.server(f"{kind}.completed", item_id="c1", transcript="Where is my order?")
     texts = [(e.text, e.final, e.role) for e in driver.events if isinstance(e, Transcript)]
     assert texts == [
-        ("Where is ", False, Role.CALLER),
+        ("Where ", False, Role.CALLER),
         ("Where is my order", False, Role.CALLER),
         ("Where is my order?", True, Role.CALLER),
     ]
     driver.server(f"{kind}.failed", item_id="c2", error={"code": "audio_unintelligible", "message": "no"})
     assert isinstance(driver.events[-1], EngineError)
+
+
+def test_partial_words_of_the_agent_are_reported_now_and_then() -> None:
+    driver = RealtimeDriver()
+    driver.created("r1")
+    driver.speaks("r1", "i1", "One")
+    for word in (" two", " three", " four"):
+        driver.wait(130)
+        driver.server("response.output_audio_transcript.delta", response_id="r1", item_id="i1", delta=word)
+    driver.falls_silent("r1", "i1", "One two three four")
+    texts = [(e.text, e.final) for e in driver.events if isinstance(e, Transcript)]
+    assert texts == [("One", False), ("One two three", False), ("One two three four", True)]
 
 
 def test_barge_in_names_what_was_cancelled() -> None:

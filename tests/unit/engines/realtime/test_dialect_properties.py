@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from hypothesis import settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
@@ -22,6 +22,7 @@ from trunkline.engines.contract import (
     ToolResult,
     Truncate,
 )
+from trunkline.model import RemoteProtocolError
 from trunkline.telephony.media.port import Heard
 from trunkline.testing.realtime import RealtimeDriver, call
 
@@ -182,3 +183,40 @@ class Server(RuleBasedStateMachine):
 
 Server.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
 TestInterleavings = Server.TestCase
+
+
+TYPES = sorted(RealtimeDriver().dialect._handlers)
+KEYS = st.sampled_from(
+    "response response_id item item_id id type status output part delta metadata error code message call_id name "
+    "arguments usage transcript status_details".split()
+)
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.text(max_size=8)
+    | st.sampled_from(["message", "function_call"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=5),
+    max_leaves=12,
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(st.tuples(st.sampled_from(TYPES), st.dictionaries(KEYS, JSON, max_size=5)), max_size=12))
+def test_a_server_that_says_anything_causes_events_and_nothing_else(
+    said: list[tuple[str, dict[str, Any]]],
+) -> None:
+    driver = RealtimeDriver(ready=False)
+    for kind, fields in said:
+        driver.raw(json.dumps({**fields, "type": kind}))
+    driver.wait(30_000)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.text(max_size=60) | st.binary(max_size=60).map(lambda raw: raw.decode("latin-1")))
+def test_text_that_is_no_message_is_refused(text: str) -> None:
+    driver = RealtimeDriver()
+    try:
+        driver.raw(text)
+    except RemoteProtocolError:
+        driver.raw(json.dumps({"type": "response.created", "response": {"id": "r"}}))

@@ -33,7 +33,9 @@ impl Outcome {
         let (idle, before, after) = &self.gateway;
         let cpu = (after.seconds() - before.seconds()) / self.seconds;
         let own = (self.own.1.seconds() - self.own.0.seconds()) / self.seconds;
-        let calls = (self.up.max(1)) as f64;
+        // In set-up mode calls come and go: their share of processor and memory is not a figure.
+        let calls = (options.setups.is_none() && self.up > 0).then_some(self.up as f64);
+        let set_up = options.setups.map(|_| cpu * self.seconds / (self.counts.answered.max(1)) as f64);
         let grown = after.resident_kb.saturating_sub(idle.resident_kb) as f64;
         let threads: Vec<Value> = after
             .by_thread_since(before)
@@ -68,11 +70,12 @@ impl Outcome {
             "gateway": {
                 "watched": options.watch.is_some(),
                 "cpu_pct": percent(cpu),
-                "cpu_pct_per_100_calls": percent(cpu / calls * 100.0),
+                "cpu_pct_per_100_calls": calls.map(|calls| percent(cpu / calls * 100.0)),
+                "cpu_ms_per_set_up": set_up.map(|seconds| round(seconds * 1000.0, 2)),
                 "threads": threads,
                 "rss_mb_idle": round(idle.resident_kb as f64 / 1024.0, 1),
                 "rss_mb": round(after.resident_kb as f64 / 1024.0, 1),
-                "rss_kb_per_call": round(grown / calls, 0),
+                "rss_kb_per_call": calls.map(|calls| round(grown / calls, 0)),
             },
             "generator": {
                 "cpu_pct": percent(own),

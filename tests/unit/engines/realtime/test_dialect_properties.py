@@ -187,8 +187,11 @@ TestInterleavings = Server.TestCase
 
 TYPES = sorted(RealtimeDriver().dialect._handlers)
 KEYS = st.sampled_from(
-    "response response_id item item_id id type status output part delta metadata error code message call_id name "
-    "arguments usage transcript status_details".split()
+    [
+        *("response", "response_id", "item", "item_id", "id", "type", "status", "output", "part", "delta"),
+        *("metadata", "error", "code", "message", "call_id", "name", "arguments", "usage", "transcript"),
+        "status_details",
+    ]
 )
 JSON = st.recursive(
     st.none()

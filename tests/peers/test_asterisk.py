@@ -1,6 +1,5 @@
 """Asterisk 22 as the trunk: it dials Trunkline with PJSIP, speaks, hears the agent, and follows its REFER."""
 
-import asyncio
 import re
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
@@ -144,4 +143,3 @@ async def _channels_gone(asterisk: Asterisk, clock: RealClock) -> None:
     while "0 active channels" not in (listing := await asterisk.command("core show channels")):
         assert clock.now() < deadline, listing
         await clock.sleep_until(Nanos(clock.now() + SECOND // 4))
-    await asyncio.to_thread(lambda: None)

@@ -1,9 +1,7 @@
 """A real Asterisk from a Debian tree of its own, configured for one test and stopped with it."""
 
-import asyncio
 import secrets
 import shutil
-import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -20,7 +18,7 @@ res_pjsip_dtmf_info res_pjsip_endpoint_identifier_ip res_pjsip_endpoint_identifi
 res_rtp_asterisk chan_pjsip bridge_simple bridge_native_rtp bridge_softmix bridge_builtin_features
 codec_ulaw codec_alaw codec_a_mu codec_resample format_wav format_pcm format_sln
 app_dial app_playback app_record app_mixmonitor app_verbose app_stack app_echo
-func_channel func_callerid pbx_config
+func_channel func_callerid pbx_config res_clioriginate
 """
 """What a SIP trunk with speech needs and nothing else: it starts in about a second."""
 
@@ -43,6 +41,7 @@ class Asterisk(Program):
         self._tree = tree
         self._inside = Path("/run") / f"trunkline-{secrets.token_hex(6)}"
         self.sip_port = sip_port or free_port()
+        self._commands = 0
         self._texts = {"pjsip": pjsip, "extensions": extensions}
         super().__init__(
             ["chroot", tree, "asterisk", "-f", "-C", self._inside / "asterisk.conf"], log=log, clock=clock
@@ -81,23 +80,18 @@ class Asterisk(Program):
 
     async def command(self, text: str) -> str:
         """Run a console command, for example ``core show channels``."""
-        arguments = [
-            "chroot",
-            str(self._tree),
-            "asterisk",
-            "-C",
-            str(self._inside / "asterisk.conf"),
-            "-rx",
-            text,
-        ]
-
-        def run() -> subprocess.CompletedProcess[str]:
-            return subprocess.run(arguments, capture_output=True, text=True, timeout=20, check=False)
-
-        done = await asyncio.to_thread(run)
-        if done.returncode:
-            raise self.failed(f"refused {text!r}: {done.stdout}{done.stderr}")
-        return done.stdout
+        self._commands += 1
+        console = Program(
+            ["chroot", self._tree, "asterisk", "-C", self._inside / "asterisk.conf", "-rx", text],
+            log=self.log.with_name(f"console-{self._commands}.log"),
+            clock=self.clock,
+        )
+        async with console:
+            code = await console.finished(within_s=20)
+        said = console.output()
+        if code or said.startswith("No such command"):
+            raise self.failed(f"refused {text!r}: {said}")
+        return said
 
     def _configuration(self) -> Mapping[str, str]:
         rtp = free_ports(RTP_PORTS)

@@ -98,6 +98,10 @@ class Program:
         tail = "\n".join(self.output().splitlines()[-TAIL_LINES:])
         return ProgramFailed(f"{Path(self.arguments[0]).name} {what}; last output:\n{tail}")
 
+    def interrupt(self) -> None:
+        """Press Ctrl-C: SIGINT to the whole process group."""
+        self._signal(signal.SIGINT)
+
     async def stop(self, *, grace_s: float = 5) -> None:
         """End the whole process group: politely, then by force."""
         process = self._process

@@ -39,7 +39,9 @@ class TrunklineServer(Program):
             },
         }
         self._file = folder / "trunkline.yaml"
-        super().__init__([*COMMAND, "serve", "--config", self._file], log=folder / "trunkline.log", clock=clock)
+        super().__init__(
+            [*COMMAND, "serve", "--config", self._file], log=folder / "trunkline.log", clock=clock
+        )
 
     @property
     def address(self) -> str:

@@ -43,9 +43,9 @@ async def test_an_early_end_is_told_with_the_last_words(tmp_path: Path) -> None:
 
 async def test_waiting_is_bounded(tmp_path: Path) -> None:
     async with python("import signal; signal.pause()", tmp_path) as program:
-        with pytest.raises(ProgramFailed, match="did not print 'ready' within 0.1 s"):
+        with pytest.raises(ProgramFailed, match=r"did not print 'ready' within 0\.1 s"):
             await program.printed("ready", within_s=0.1)
-        with pytest.raises(ProgramFailed, match="still runs after 0.1 s"):
+        with pytest.raises(ProgramFailed, match=r"still runs after 0\.1 s"):
             await program.finished(within_s=0.1)
 
 

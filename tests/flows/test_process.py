@@ -22,7 +22,8 @@ server:
   http: {port: HTTP}
 trunks: [{name: pbx, sources: ["127.0.0.0/8"]}]
 engines: {sim: {kind: realtime, url: "ws://127.0.0.1:1/x", model: m}}
-agents: {a: {engine: sim}}
+queues: {desk: {target: "sip:desk@127.0.0.1"}}
+agents: {a: {engine: sim, queues: [desk]}}
 routes: [{name: r, agent: a}]
 """
 

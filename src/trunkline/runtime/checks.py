@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from trunkline.config import Agent, Check, Config, LocalEngine, RealtimeEngine
+from trunkline.config import Agent, Check, Config, LocalEngine, RealtimeEngine, is_loopback
 from trunkline.config.source import Document, Path_, load
 from trunkline.integration.tools import check_tools
 from trunkline.model import ConfigError
@@ -93,3 +93,24 @@ def _queue(source: Document, path: Path_, queue: str, name: str, agent: Agent) -
     if queue and queue not in agent.queues:
         hint = f"add it to agents.{name}.queues"
         yield source.error(path, f"agent {name!r} has no queue {queue!r}", hint=hint)
+
+
+def remarks(config: Config) -> Iterator[str]:
+    """What is allowed but probably not meant."""
+    root = config.root
+    if not root.trunks:
+        yield "there is no trunk: every call is refused, whoever it comes from"
+    if not root.routes:
+        yield "there is no route: every call is refused with 404"
+    if not is_loopback(root.server.http.host):
+        host = root.server.http.host
+        yield f"the HTTP API on {host} has no authentication: only a proxy that has may reach it"
+    used = {name for agent in root.agents.values() for name in (agent.engine, *agent.fallback)}
+    routed = {route.agent for route in root.routes}
+    for name in root.agents.keys() - routed:
+        yield f"no route leads to agent {name!r}"
+    for name in root.engines.keys() - used:
+        yield f"no agent uses engine {name!r}"
+    for name, agent in root.agents.items():
+        if not agent.queues:
+            yield f"agent {name!r} has no queue: when its engine fails, callers are told so and hung up"

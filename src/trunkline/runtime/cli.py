@@ -69,14 +69,15 @@ def load(entry: Entry) -> Callable[..., Any]:
     try:
         module = importlib.import_module(entry.module)
     except ModuleNotFoundError as absent:
-        name = absent.name or "?"
-        if name == "trunkline._native":
-            raise Missing("the native media core is not built", hint="run: make setup") from absent
-        raise Missing(
-            f"{entry.name} needs the module {name}, which is not installed", hint="run: make setup"
-        ) from absent
+        raise _missing(absent) from absent
     function: Callable[..., Any] = module.command
     return function
+
+
+def _missing(absent: ModuleNotFoundError) -> Missing:
+    if absent.name == "trunkline._native":
+        return Missing("the native media core is not built", hint="run: make setup")
+    return Missing(f"the Python module {absent.name} is not installed", hint="run: make setup")
 
 
 def _not_loaded() -> None:
@@ -106,6 +107,8 @@ def run(arguments: Sequence[str]) -> int:
         app(args=list(arguments), prog_name="trunkline", standalone_mode=True)
     except TrunklineError as error:
         return complain(error)
+    except ModuleNotFoundError as absent:
+        return complain(_missing(absent))
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     except SystemExit as left:

@@ -144,7 +144,7 @@ def test_only_the_command_that_is_called_is_imported() -> None:
 
 
 def test_a_missing_library_is_one_sentence() -> None:
-    with pytest.raises(Missing, match="needs the module no_such_module") as refused:
+    with pytest.raises(Missing, match="the Python module no_such_module is not installed") as refused:
         load(Entry("x", "no_such_module.x", ""))
     assert "make setup" in refused.value.hint
 
@@ -159,6 +159,20 @@ def test_what_could_not_be_done_is_exit_code_1(
 
     assert complain(error) == code  # type: ignore[arg-type]
     assert str(error) in capsys.readouterr().err
+
+
+def test_a_configuration_that_takes_no_calls_is_remarked_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "empty.yaml"
+    file.write_text("version: 1\nserver: {http: {host: 0.0.0.0, allow_remote: true}}\n")
+    assert run(["check", str(file)]) == 0
+    said = capsys.readouterr().err
+    assert "no trunk" in said
+    assert "no route" in said
+    assert "no authentication" in said
+    assert run(["check", str(file), "--json"]) == 0
+    assert len(json.loads(capsys.readouterr().out)["remarks"]) == 3
 
 
 def test_names_differ_and_are_sorted_by_use() -> None:

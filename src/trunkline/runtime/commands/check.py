@@ -8,8 +8,8 @@ from rich.table import Table
 
 from trunkline.config import Config, json_schema, load_config
 from trunkline.model import ConfigError
-from trunkline.runtime.checks import room_checks
-from trunkline.runtime.console import complain, error_object, exit_code, out, print_json
+from trunkline.runtime.checks import remarks, room_checks
+from trunkline.runtime.console import complain, err, error_object, exit_code, out, print_json
 
 
 def command(
@@ -45,10 +45,21 @@ def command(
             raise typer.Exit(complain(error)) from error
         print_json({"ok": False, **error_object(error)})
         raise typer.Exit(exit_code(error)) from error
+    found = list(remarks(loaded))
     if as_json:
-        print_json({"ok": True, "file": str(config), "sha256": loaded.sha256, "summary": _summary(loaded)})
+        summary = _summary(loaded)
+        answer = {
+            "ok": True,
+            "file": str(config),
+            "sha256": loaded.sha256,
+            "summary": summary,
+            "remarks": found,
+        }
+        print_json(answer)
     else:
         _show(loaded)
+        for remark in found:
+            err().print(f"remark: {remark}", style="yellow", markup=False)
 
 
 def _summary(config: Config) -> dict[str, list[str]]:

@@ -108,4 +108,3 @@ async def _until_over(person: Person, *, once: bool) -> None:
         for task in waits:
             task.cancel()
         await asyncio.gather(*waits, return_exceptions=True)
-

@@ -1,5 +1,6 @@
 """``trunkline serve``: answer calls."""
 
+import logging
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,12 +10,14 @@ from rich.table import Table
 from trunkline.config import load_config
 from trunkline.model import to_ms
 from trunkline.runtime import loop
-from trunkline.runtime.checks import room_checks
+from trunkline.runtime.checks import remarks, room_checks
 from trunkline.runtime.clock import RealClock
 from trunkline.runtime.compose import House, native_media
 from trunkline.runtime.console import out, print_json
 from trunkline.runtime.logs import set_up
 from trunkline.runtime.serve import Phase, Signals, serve
+
+log = logging.getLogger(__name__)
 
 
 def command(
@@ -46,10 +49,13 @@ def command(
         raise typer.BadParameter(f"use one of {', '.join(levels)}", param_hint="--log-level")
     clock = RealClock()
     started = clock.now()
-    logging = loaded.root.server.logging
+    settings = loaded.root.server.logging
     limit = set_up(
-        clock=clock, level=log_level or logging.level.value, lines_per_second=logging.lines_per_second
+        clock=clock, level=log_level or settings.level.value, lines_per_second=settings.lines_per_second
     )
+
+    for remark in remarks(loaded):
+        log.warning("%s", remark)
 
     def announce(phase: Phase, house: House) -> None:
         facts = listening(house) if phase is Phase.LISTENING else {"calls": house.board.busy}

@@ -53,25 +53,39 @@ class Server:
             return await self.process.wait()
 
 
-@pytest.fixture
-async def servers(tmp_path: Path) -> AsyncIterator[Any]:
-    running: list[Server] = []
+class Servers:
+    """Starts processes; ends those that are left."""
 
-    async def start(*, sip: int = 0, http: int = 0, name: str = "a") -> Server:
-        file = tmp_path / name / "trunkline.yaml"
-        file.parent.mkdir(exist_ok=True)
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._running: list[Server] = []
+
+    async def serve(self, *, sip: int = 0, http: int = 0) -> Server:
+        """``trunkline serve`` with these ports, all in one directory."""
+        file = self._folder / "trunkline.yaml"
         file.write_text(DOCUMENT.replace("SIP", str(sip)).replace("HTTP", str(http)))
+        return await self.run("serve", "--config", str(file), "--json")
+
+    async def run(self, *arguments: str) -> Server:
+        """``trunkline`` with these arguments."""
         program = "from trunkline.runtime.cli import main; main()"
-        arguments = (sys.executable, "-c", program, "serve", "--config", str(file), "--json")
-        server = Server(await asyncio.create_subprocess_exec(*arguments, stdout=PIPE, stderr=PIPE))
-        running.append(server)
+        command = (sys.executable, "-c", program, *arguments)
+        server = Server(await asyncio.create_subprocess_exec(*command, stdout=PIPE, stderr=PIPE))
+        self._running.append(server)
         return server
 
-    yield start
-    for server in running:
-        if server.process.returncode is None:
-            server.process.kill()
-        await server.process.communicate()
+    async def stop(self) -> None:
+        for server in self._running:
+            if server.process.returncode is None:
+                server.process.kill()
+            await server.process.communicate()
+
+
+@pytest.fixture
+async def servers(tmp_path: Path) -> AsyncIterator[Servers]:
+    servers = Servers(tmp_path)
+    yield servers
+    await servers.stop()
 
 
 async def _get(url: str, path: str) -> bytes:
@@ -85,8 +99,8 @@ async def _get(url: str, path: str) -> bytes:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-async def test_it_says_where_it_listens_and_stops_when_told(servers: Any, number: signal.Signals) -> None:
-    server = await servers()
+async def test_it_says_where_it_listens_and_stops_when_told(servers: Servers, number: signal.Signals) -> None:
+    server = await servers.serve()
     listening = await server.event()
     assert listening["event"] == "listening"
     assert [address.split(":")[0] for address in listening["sip"]] == ["udp", "tcp"]
@@ -97,8 +111,8 @@ async def test_it_says_where_it_listens_and_stops_when_told(servers: Any, number
     assert "Traceback" not in await server.errors()
 
 
-async def test_it_answers_options(servers: Any) -> None:
-    server = await servers()
+async def test_it_answers_options(servers: Servers) -> None:
+    server = await servers.serve()
     listening = await server.event()
     port = int(listening["sip"][0].rpartition(":")[2])
     loop = asyncio.get_running_loop()
@@ -119,13 +133,13 @@ async def test_it_answers_options(servers: Any) -> None:
 
 
 @pytest.mark.parametrize("what", ["sip", "http"])
-async def test_a_busy_port_is_one_sentence_and_exit_code_1(servers: Any, what: str) -> None:
+async def test_a_busy_port_is_one_sentence_and_exit_code_1(servers: Servers, what: str) -> None:
     kind = socket.SOCK_DGRAM if what == "sip" else socket.SOCK_STREAM
     with socket.socket(socket.AF_INET, kind) as taken:
         taken.bind(("127.0.0.1", 0))
         if what == "http":
             taken.listen()
-        server = await servers(**{what: taken.getsockname()[1]})
+        server = await servers.serve(**{what: taken.getsockname()[1]})
         assert await server.code() == 1
     said = await server.errors()
     assert said.startswith("error: ")
@@ -133,9 +147,27 @@ async def test_a_busy_port_is_one_sentence_and_exit_code_1(servers: Any, what: s
     assert len(said.strip().splitlines()) == 1
 
 
-async def test_the_second_server_of_a_data_directory_is_refused(servers: Any) -> None:
-    first = await servers()
+async def test_the_second_server_of_a_data_directory_is_refused(servers: Servers) -> None:
+    first = await servers.serve()
     await first.event()
-    second = await servers()
+    second = await servers.serve()
     assert await second.code() == 1
     assert "in use by another process" in await second.errors()
+
+
+async def test_the_simulated_engine_as_a_process(servers: Servers) -> None:
+    engine = await servers.run("engine-sim", "openai", "--port", "0", "--voice", "babble", "--json")
+    listening = await engine.event()
+    assert listening["event"] == "listening"
+    assert listening["url"].startswith("ws://127.0.0.1:")
+    engine.process.send_signal(signal.SIGINT)
+    assert await engine.code() == 0
+    assert "Traceback" not in await engine.errors()
+
+
+async def test_a_script_with_a_mistake_is_exit_code_2(servers: Servers, tmp_path: Path) -> None:
+    script = tmp_path / "script.yaml"
+    script.write_text("version: 1\nturns:\n  - {sai: hello}\n")
+    engine = await servers.run("engine-sim", "openai", "--script", str(script), "--port", "0")
+    assert await engine.code() == 2
+    assert f"{script}:3: turns.0" in await engine.errors()

@@ -23,8 +23,6 @@ use crate::socket::{EngineSocket, SocketEvent, SocketSpec};
 const LINGER: Nanos = Nanos::from_millis(100);
 /// Larger than any datagram we use; a longer one is cut and then rejected as malformed or unusable.
 pub(crate) const DATAGRAM: usize = 2048;
-/// Datagrams read at one wake-up, so that a flood at one port leaves time for the others.
-const MAX_DATAGRAMS: usize = 8;
 
 /// What every call of a reactor uses.
 pub(crate) struct Context {
@@ -36,6 +34,8 @@ pub(crate) struct Context {
     pub(crate) resolver: ResolverHandle,
     pub(crate) recorder: RecorderHandle,
     pub(crate) counters: Arc<Counters>,
+    /// Python is far behind: engines are not read.
+    pub(crate) congested: bool,
     pub(crate) datagram: Box<[u8; DATAGRAM]>,
 }
 
@@ -76,15 +76,23 @@ struct Io {
 
 impl Call {
     pub(crate) fn new(
-        id: u64,
-        slot: u32,
+        now: Nanos,
+        (id, slot): (u64, u32),
         pair: Pair,
         session: Box<Session>,
         shared: Arc<CallShared>,
         context: &mut Context,
     ) -> io::Result<Self> {
-        context.poller.add(&pair.rtp, Token::Rtp(slot), true, false)?;
-        context.poller.add(&pair.rtcp, Token::Rtcp(slot), true, false)?;
+        let watched = context
+            .poller
+            .add(&pair.rtp, Token::Rtp(slot), true, false)
+            .and_then(|()| context.poller.add(&pair.rtcp, Token::Rtcp(slot), true, false));
+        if let Err(error) = watched {
+            let port = pair.port;
+            drop(pair);
+            context.ports.give_back(port, now);
+            return Err(error);
+        }
         let io = Io {
             udp: Some(pair),
             socket: None,
@@ -269,21 +277,24 @@ impl Call {
         let running = self.life == Life::Running;
         let Context { poller, random, events, .. } = context;
         let mut push = |kind| events.push(Event { call: self.id, at: now, kind });
+        let format = socket.spec.format;
         socket.ready(ready, poller, token, random, |event| match event {
             SocketEvent::Closed { closed, status } => end = Some((closed, status)),
             _ if !running => {}
             SocketEvent::Audio { item, bytes } => self.session.handle_engine_audio(item, bytes),
             SocketEvent::Text(text) => push(EventKind::EngineText { text: text.to_owned() }),
             SocketEvent::Bad => self.io.engine_bad_messages += 1,
-            SocketEvent::Opened { subprotocol } => push(EventKind::EngineOpened { subprotocol }),
+            SocketEvent::Opened { subprotocol } => {
+                self.session.engine_opened(format);
+                push(EventKind::EngineOpened { subprotocol });
+            }
         });
-        let format = socket.spec.format;
-        let opened = running && end.is_none() && socket.is_open();
+        if context.congested {
+            socket.set_reading(false, &context.poller, token);
+        }
         self.io.socket = Some(socket);
         if let Some((closed, status)) = end {
             self.socket_closed(now, closed, status, context);
-        } else if opened && !self.session.has_engine() {
-            self.session.engine_opened(format);
         }
     }
 
@@ -314,34 +325,24 @@ impl Call {
         let Some(pair) = &self.io.udp else {
             return;
         };
-        let mut failure = None;
-        for _ in 0..MAX_DATAGRAMS {
-            let socket = if rtcp { &pair.rtcp } else { &pair.rtp };
-            match socket.recv_from(&mut context.datagram[..]) {
-                Ok((length, source)) => {
-                    let datagram = &context.datagram[..length];
-                    if rtcp {
-                        self.session.handle_rtcp(now, source, datagram);
-                    } else {
-                        let mut sink = EventSink { call: self.id, now, events: &mut context.events };
-                        self.session.handle_rtp(now, source, datagram, &mut sink);
-                    }
-                    // One datagram is the rule; what is left makes the descriptor ready again.
-                    if !rtcp {
-                        break;
-                    }
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                // The answer of a host to an earlier packet of ours says nothing about the socket.
-                Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {}
-                Err(error) => {
-                    failure = Some(error);
-                    break;
-                }
+        let socket = if rtcp { &pair.rtcp } else { &pair.rtp };
+        // One datagram at a wake-up is the rule; if more wait, the descriptor is ready again at once, and
+        // a flood at one port cannot starve the others.
+        match socket.recv_from(&mut context.datagram[..]) {
+            Ok((length, source)) if rtcp => {
+                self.session.handle_rtcp(now, source, &context.datagram[..length]);
             }
-        }
-        if let Some(error) = failure {
-            self.fail(now, format!("cannot receive RTP: {error}"), false, context);
+            Ok((length, source)) => {
+                let mut sink = EventSink { call: self.id, now, events: &mut context.events };
+                self.session.handle_rtp(now, source, &context.datagram[..length], &mut sink);
+            }
+            // An ICMP answer to an earlier packet of ours says nothing about the socket.
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted | io::ErrorKind::ConnectionRefused
+                ) => {}
+            Err(error) => self.fail(now, format!("cannot receive RTP: {error}"), false, context),
         }
     }
 

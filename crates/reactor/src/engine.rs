@@ -193,6 +193,7 @@ impl Engine {
                 resolver: resolver.handle(),
                 recorder: recorder.handle(),
                 counters: Arc::clone(&counters),
+                congested: false,
                 datagram: Box::new([0; DATAGRAM]),
             };
             let shard = Shard::new(context, Arc::clone(&events));

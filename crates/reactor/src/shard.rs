@@ -17,6 +17,8 @@ const PHASES: usize = 8;
 const STEP: Nanos = Nanos(20_000_000 / PHASES as u64);
 /// After a stall of more than this the lost time is given up instead of being sent in one burst.
 const MAX_CATCH_UP: Nanos = Nanos::from_millis(100);
+/// Longest wait without calls; a command ends it.
+const IDLE: Nanos = Nanos::from_secs(10);
 /// Commands between two looks at the wheel.
 const COMMAND_BATCH: usize = 64;
 
@@ -32,7 +34,6 @@ pub(crate) struct Shard {
     closing: Vec<u32>,
     phase: usize,
     next: Nanos,
-    congested: bool,
 }
 
 impl Shard {
@@ -47,7 +48,6 @@ impl Shard {
             closing: Vec::new(),
             phase: 0,
             next: clock::now() + STEP,
-            congested: false,
         }
     }
 
@@ -57,8 +57,13 @@ impl Shard {
         let mut commands = VecDeque::new();
         let mut running = true;
         while running {
-            self.context.poller.wait(&mut batch, self.next.since(clock::now()));
+            let idle = self.by_id.is_empty();
+            let timeout = if idle { IDLE } else { self.next.since(clock::now()) };
+            self.context.poller.wait(&mut batch, timeout);
             let now = clock::now();
+            if idle {
+                self.next = now + STEP;
+            }
             for event in batch.drain(..) {
                 let ready = ready(event);
                 match ready.token {
@@ -127,7 +132,7 @@ impl Shard {
                 self.calls.push(None);
                 self.calls.len() as u32 - 1
             });
-            match Call::new(id, slot, pair, session, shared, &mut self.context) {
+            match Call::new(now, (id, slot), pair, session, shared, &mut self.context) {
                 Ok(call) => {
                     self.calls[slot as usize] = Some(Box::new(call));
                     self.by_id.insert(id, slot);
@@ -136,6 +141,7 @@ impl Shard {
                 }
                 Err(error) => {
                     self.free.push(slot);
+                    Counters::sub(&self.context.counters.calls, 1);
                     let detail = format!("cannot watch the RTP sockets: {error}");
                     self.push_unknown(id, now, EventKind::MediaFailed { detail, bug: false });
                 }
@@ -192,10 +198,10 @@ impl Shard {
     /// While Python is far behind, engines are not read: TCP makes them wait.
     fn follow_congestion(&mut self) {
         let congested = self.queue.is_congested();
-        if congested == self.congested {
+        if congested == self.context.congested {
             return;
         }
-        self.congested = congested;
+        self.context.congested = congested;
         for call in self.calls.iter_mut().flatten() {
             call.set_reading(!congested, &mut self.context);
         }

@@ -355,11 +355,6 @@ impl Session {
         }
     }
 
-    /// Whether an engine's socket is attached.
-    pub fn has_engine(&self) -> bool {
-        self.engine.is_some()
-    }
-
     // --- questions --------------------------------------------------------------------------------
 
     /// Counters now.

@@ -4,13 +4,14 @@ Owns the order of items, their synthesis, and what remains of an item that was c
 """
 
 import asyncio
+import itertools
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Final
 
-from trunkline.engines.local.voice import RATE, Voices
+from trunkline.engines.local.voice import RATE, Voices, normalise
 from trunkline.engines.local.voice.normalise import sentences
 from trunkline.model import Clock, Nanos, TrunklineError, ms
 from trunkline.telephony.media.port import EnginePort
@@ -192,8 +193,8 @@ class Speaker:
 
 
 def split_heard(text: str, spoken: list[tuple[str, float]], heard_ms: float) -> tuple[str, str]:
-    """What was heard of ``text``, by sentences and within one by the share of its time; and the rest, from the
-    beginning of the sentence that was cut.
+    """What was heard of ``text``, by sentences and within one by words; and the rest, from the beginning of the
+    sentence that was cut.
 
     >>> split_heard("One two. Three four.", [("One two.", 800.0), ("Three four.", 1000.0)], 1300)
     ('One two. Three', 'Three four.')
@@ -205,9 +206,16 @@ def split_heard(text: str, spoken: list[tuple[str, float]], heard_ms: float) -> 
             heard.append(sentence)
             left -= length
             continue
-        words = sentence.split()
-        share = left / length if length > 0 else 0.0
-        heard += words[: round(share * len(words))]
+        heard += _begun(sentence.split(), left / length if length > 0 else 0.0)
         done = [sentence for sentence, _ in spoken[:index]]
         return " ".join(heard), " ".join(sentences(text)[len(done) :])
     return " ".join(heard), " ".join(sentences(text)[len(spoken) :])
+
+
+def _begun(words: list[str], share: float) -> list[str]:
+    """Words of a sentence of which at least half was heard, when ``share`` of its time was. A word takes as long as
+    what is said for it: a number takes longer than it looks."""
+    lengths = [len(normalise(word)) + 1 for word in words]
+    limit = share * sum(lengths)
+    ends = itertools.accumulate(lengths)
+    return [word for word, length, end in zip(words, lengths, ends, strict=True) if end - length / 2 <= limit]

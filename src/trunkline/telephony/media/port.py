@@ -298,7 +298,8 @@ class EnginePort(Protocol):
 
     def open_socket(self, spec: SocketSpec) -> None:
         """Connect the engine's WebSocket: ``EngineOpened`` or ``EngineClosed`` follows. Caller audio flows to
-        it from ``EngineOpened`` on. A second call replaces the first socket."""
+        it from ``EngineOpened`` on. A second call replaces the first socket, of which nothing more is
+        reported."""
         ...
 
     def open_tap(self, *, rate: int, batch_ms: int) -> None:
@@ -368,7 +369,9 @@ class MediaPort(EnginePort, Protocol):
         ...
 
     def record(self, path: Path) -> None:
-        """Record both sides (caller left, our audio right) to a WAV file at 8 kHz from now on."""
+        """Record both sides (caller left, our audio right) to a WAV file at 8 kHz from now on, but not
+        before ``connect``. A second file replaces the first, which is sealed. Raises ``LocalError`` when
+        the file cannot be created; a disk that fails later ends the recording, not the call."""
         ...
 
     def stats(self) -> MediaStats:

@@ -23,7 +23,7 @@ SENTENCES = [("One two.", 1000.0), ("Three four five.", 1500.0)]
         (0, "", "One two. Three four five. Six."),
         (500, "One", "One two. Three four five. Six."),
         (1000, "One two.", "Three four five. Six."),
-        (2000, "One two. Three four", "Three four five. Six."),
+        (1900, "One two. Three four", "Three four five. Six."),
         (2500, "One two. Three four five.", "Six."),
         (9999, "One two. Three four five.", "Six."),
     ],
@@ -35,6 +35,13 @@ def test_the_text_that_was_heard_and_the_rest(heard_ms: int, heard: str, rest: s
 def test_nothing_synthesised_is_nothing_heard() -> None:
     assert split_heard(TEXT, [], 100) == ("", TEXT)
     assert split_heard(TEXT, [("One two.", 0.0)], 100) == ("", TEXT)
+
+
+def test_a_number_takes_as_long_as_it_is_said() -> None:
+    heard, _ = split_heard("Order 45678 is here.", [("Order 45678 is here.", 4000.0)], 2000)
+    assert heard == "Order"
+    heard, _ = split_heard("Order 45678 is here.", [("Order 45678 is here.", 4000.0)], 3000)
+    assert heard == "Order 45678"
 
 
 class Beeper:

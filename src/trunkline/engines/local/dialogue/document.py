@@ -28,7 +28,7 @@ BUILT_IN_FIELDS: Final = frozenset({"intent", "last_words"})
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
 # --- slots ---------------------------------------------------------------------------------------------
@@ -49,9 +49,13 @@ class DigitsSlot(_Slot):
     """A string of digits, spoken one by one or keyed in."""
 
     kind: Literal["digits"]
+    """Which kind of slot it is."""
     length: int | None = Field(default=None, ge=1, le=32)
+    """Exact number of digits; a known length is recognised far better than a free one."""
     min_length: int = Field(default=1, ge=1, le=32)
+    """Fewest digits, when the length varies."""
     max_length: int = Field(default=16, ge=1, le=32)
+    """Most digits, when the length varies."""
     lead_ins: Examples = ()
     """What callers say before the digits, besides the usual ("it's", "my number is")."""
 
@@ -76,6 +80,7 @@ class DateSlot(_Slot):
     """A day: weekday, month and day, today, tomorrow, yesterday; its value is ``YYYY-MM-DD``."""
 
     kind: Literal["date"]
+    """Which kind of slot it is."""
     direction: Literal["past", "future"] = "future"
     """Where "Tuesday" or "March third" lies when it could be either."""
 
@@ -84,20 +89,25 @@ class YesNoSlot(_Slot):
     """Yes or no (keys 1 and 2); its value is ``yes`` or ``no``."""
 
     kind: Literal["yes_no"]
+    """Which kind of slot it is."""
 
 
 class Option(_Strict):
     """One value of a choice."""
 
     examples: Examples = Field(min_length=1)
+    """What callers say for it."""
     key: Key | None = None
+    """Pressed, it means this value."""
 
 
 class ChoiceSlot(_Slot):
     """One of a few values."""
 
     kind: Literal["choice"]
+    """Which kind of slot it is."""
     options: dict[Name, Option] = Field(min_length=1, max_length=40)
+    """Values, each with what is said for it."""
 
 
 Slot = Annotated[DigitsSlot | DateSlot | YesNoSlot | ChoiceSlot, Field(discriminator="kind")]
@@ -110,12 +120,14 @@ class SayStep(_Strict):
     """Say a sentence."""
 
     say: Text
+    """Template."""
 
 
 class AskStep(_Strict):
     """Fill a slot, unless the request itself named its value."""
 
     ask: Name
+    """Slot."""
     keep: bool = False
     """Do not ask when an earlier request filled it."""
 
@@ -124,6 +136,7 @@ class CallStep(_Strict):
     """Call a tool and speak its answer."""
 
     call: Name
+    """Tool of the agent."""
     arguments: dict[Name, str] = Field(default_factory=dict)
     """Templates over slots and context."""
     answer: str = Field(default="", max_length=1000)
@@ -138,7 +151,9 @@ class HandOver(_Strict):
     """Give the caller to a person."""
 
     queue: str = Field(default="", max_length=100)
+    """One of the agent's queues; empty: whatever the call flow takes for the default."""
     farewell: Text = "I'm connecting you with a colleague. One moment please."
+    """Said before."""
     summary: str = Field(default="", max_length=1000)
     """Template for the person who takes over; an unfilled field reads "unknown"."""
 
@@ -154,6 +169,7 @@ class HangUpStep(_Strict):
     """Say farewell and end the call."""
 
     hang_up: Text
+    """Farewell."""
 
 
 _STEPS: Final[dict[str, type[BaseModel]]] = {
@@ -189,12 +205,14 @@ Step = Annotated[
 
 
 class Intent(_Strict):
-    """Something a caller may want. An example may hold a digits slot: "where is order {order_number}"."""
+    """Something a caller may want."""
 
     examples: Examples = Field(min_length=1)
+    """What callers say; may hold a digits slot: "where is order {order_number}"."""
     key: Key | None = None
-    """Pressed in the menu, it means this intent."""
+    """Pressed in the menu, it means this intent; 0 always means a person."""
     steps: tuple[Step, ...] = Field(min_length=1, max_length=20)
+    """Carried out in order; then ``anything_else`` is asked."""
 
 
 class Person(HandOver):
@@ -208,13 +226,16 @@ class Goodbye(_Strict):
     """Ending the call, which is understood at any time."""
 
     farewell: Text = "Thank you for calling. Goodbye."
+    """Said before hanging up."""
     examples: Examples = ()
+    """Besides the built-in ones."""
 
 
 class AnythingElse(_Strict):
     """Asked after each request."""
 
     prompt: Text = "Is there anything else I can help you with?"
+    """The question."""
     yes: Text = "What can I do for you?"
     """Said when the caller just says yes."""
 
@@ -223,7 +244,9 @@ class Phrases(_Strict):
     """What is said when things go wrong."""
 
     silence: Text = "Are you still there?"
+    """When the caller was silent; the question follows."""
     no_match: Text = "Sorry, I didn't get that."
+    """When nothing was understood; the question follows."""
     misheard: Text = "Sorry about that."
     """When the caller says no to a confirmation."""
     give_up: Text = "I'm sorry, I'm having trouble understanding you."
@@ -234,19 +257,27 @@ class DialogueDocument(_Strict):
     """A whole dialogue."""
 
     version: Literal[1]
+    """Version of this document's shape."""
     language: Literal["en-US"] = "en-US"
+    """The only one that the recogniser has a model for."""
     greeting: Text = "Hello. How can I help?"
     """Said first, unless the agent's document has a greeting."""
     help: Text
     """Said after the first failure to understand a request: what callers can ask for."""
     intents: dict[Name, Intent] = Field(min_length=1, max_length=60)
+    """What callers may want, by name."""
     slots: dict[Name, Slot] = Field(default_factory=dict, max_length=40)
+    """What is asked of callers, by name."""
     context: tuple[Name, ...] = ("dnis", "ani", "name")
     """Facts about the call that templates may use."""
     person: Person = Person()
+    """How callers get to a person."""
     goodbye: Goodbye = Goodbye()
+    """How calls end."""
     anything_else: AnythingElse = AnythingElse()
+    """What is asked after each request."""
     phrases: Phrases = Phrases()
+    """What is said when things go wrong."""
     silence_ms: int = Field(default=7000, ge=1000, le=60000)
     """Silence of the caller after which the question is put again."""
     key_gap_ms: int = Field(default=3000, ge=500, le=20000)
@@ -256,6 +287,7 @@ class DialogueDocument(_Strict):
     reprompts: int = Field(default=2, ge=0, le=10)
     """Failures in a row that are met with a reprompt; the next one gives up."""
     give_up: Literal["hand_over", "hang_up"] = "hand_over"
+    """What happens after too many failures."""
 
 
 def load_dialogue(file: Path) -> DialogueDocument:

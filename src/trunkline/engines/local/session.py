@@ -187,8 +187,13 @@ class LocalEngineSession(EngineSession):
         self._job = self._listener = None
         if job is not None:
             await asyncio.wait((job,))
-        if listener is not None:
+        if listener is None:
+            return
+        try:
             await asyncio.get_running_loop().run_in_executor(self._executor, listener.close)
+        except RuntimeError:
+            # The engine was closed first; its threads are gone, and ending an utterance takes a moment at most.
+            listener.close()
 
     # --- commands --------------------------------------------------------------------------------------
 

@@ -149,10 +149,10 @@ def only_act(outputs: list[Output]) -> Output:
 
 def test_greets_with_the_document_s_words_or_the_given_ones() -> None:
     dialogue = SCRIPT.dialogue({}, TODAY)
-    assert dialogue.mode is Mode.IDLE
+    before = dialogue.mode
     assert dialogue.handle(Begin(), Nanos(0)) == [Say("Hello.", fixed=True)]
     assert words(SCRIPT.dialogue({}, TODAY).handle(Begin("Good day."), Nanos(0))) == "Good day."
-    assert Mode.MENU is dialogue.mode
+    assert (before, dialogue.mode) == (Mode.IDLE, Mode.MENU)
 
 
 def test_an_order_is_looked_up_after_its_number_was_confirmed() -> None:

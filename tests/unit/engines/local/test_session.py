@@ -279,6 +279,17 @@ async def test_after_close_nothing_is_said_or_done(stage: Stage, caller: Line) -
     assert len(stage.seen) == count
 
 
+async def test_a_session_survives_an_engine_that_was_closed_first(stage: Stage, caller: Line) -> None:
+    await stage.start()
+    pcm = caller("where is my order")
+    await stage.hear(pcm[: len(pcm) // 4 * 2])
+    await stage.engine.close()
+    await stage.session.close()
+    assert stage.seen.events[-1] == SessionClosed(
+        stage.clock.now(), clean=True, retryable=False, detail="closed by us"
+    )
+
+
 async def test_a_session_that_was_never_started_closes(stage: Stage) -> None:
     await stage.session.close()
     assert stage.seen.kinds() == ["SessionClosed"]

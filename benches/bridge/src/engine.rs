@@ -4,6 +4,7 @@
 //! for, or, on the path `/pcm?rate=16000`, raw PCM in binary messages. What it hears is read for marks.
 
 use std::io::{self, Read, Write};
+use std::ops::Range;
 
 use mio::net::TcpStream;
 use serde_json::{Value, json};
@@ -19,9 +20,6 @@ const GUID: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 const APPEND: &str = r#"{"type":"input_audio_buffer.append","audio":""#;
 /// Echoed audio messages in one conversation item: 10 s in pieces of 40 ms.
 const PIECES: u32 = 250;
-/// The echo is silent once, early in a call. An echo never catches up: audio that was queued when the
-/// call began would otherwise count as the gateway's delay for ever.
-const BREATH: std::ops::Range<u64> = 1_500_000_000..1_750_000_000;
 /// A gateway that does not read is cut off at this many waiting bytes.
 const MAX_OUT: usize = 4 << 20;
 
@@ -49,7 +47,7 @@ pub(crate) struct Session {
     caller: Caller,
     pieces: u32,
     item: u32,
-    first_heard: Option<u64>,
+    breath: Range<u64>,
     astray: Astray,
     scratch: Scratch,
 }
@@ -95,7 +93,7 @@ impl Session {
             caller: Caller::default(),
             pieces: 0,
             item: 0,
-            first_heard: None,
+            breath: 0..0,
             astray: Astray::default(),
             scratch: Scratch::default(),
         }
@@ -198,7 +196,7 @@ impl Session {
         Ok(())
     }
 
-    fn message(&mut self, opcode: u8, range: std::ops::Range<usize>, heard: u64) -> Result<(), Over> {
+    fn message(&mut self, opcode: u8, range: Range<usize>, heard: u64) -> Result<(), Over> {
         match (opcode, self.state) {
             (1, state) => {
                 let text = std::str::from_utf8(&self.input[range.clone()]).map_err(|_| Over)?;
@@ -215,7 +213,7 @@ impl Session {
                 self.scratch.audio.clear();
                 self.scratch.audio.extend_from_slice(&self.input[range.clone()]);
                 self.listen(heard);
-                if !self.breathes(heard) {
+                if !self.breath.contains(&heard) {
                     header(&mut self.output, 2, range.len());
                     self.output.extend_from_slice(&self.input[range]);
                 }
@@ -236,11 +234,11 @@ impl Session {
     }
 
     /// Sends the audio back as a part of an answer.
-    fn echo_json(&mut self, audio: std::ops::Range<usize>, heard: u64) -> Result<(), Over> {
+    fn echo_json(&mut self, audio: Range<usize>, heard: u64) -> Result<(), Over> {
         self.scratch.audio.clear();
         base64::decode(&self.input[audio.clone()], &mut self.scratch.audio).map_err(|_| Over)?;
         self.listen(heard);
-        if self.breathes(heard) {
+        if self.breath.contains(&heard) {
             return Ok(());
         }
         if self.pieces == PIECES {
@@ -262,10 +260,10 @@ impl Session {
         Ok(())
     }
 
-    /// Whether this is the moment of silence.
-    fn breathes(&mut self, heard: u64) -> bool {
-        let first = *self.first_heard.get_or_insert(heard);
-        BREATH.contains(&(heard - first))
+    /// Says when the echo is to be silent. An echo never catches up: audio that was queued while calls
+    /// were set up would otherwise count as the gateway's delay for ever.
+    pub(crate) fn breathe(&mut self, breath: Range<u64>) {
+        self.breath = breath;
     }
 
     /// Reads the marks in `scratch.audio`.
@@ -353,7 +351,7 @@ fn header(output: &mut Vec<u8>, opcode: u8, length: usize) {
 }
 
 /// The next whole frame of a client at `at`: opcode and place of its payload, unmasked in place.
-fn unmask(input: &mut [u8], at: usize) -> Option<(u8, std::ops::Range<usize>)> {
+fn unmask(input: &mut [u8], at: usize) -> Option<(u8, Range<usize>)> {
     let head = input.get(at..at + 2)?;
     let (opcode, short) = (head[0] & 0x0F, usize::from(head[1] & 0x7F));
     let (length, mask_at) = match short {

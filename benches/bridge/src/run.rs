@@ -22,6 +22,9 @@ const FIRST_SESSION: usize = 1 << 20;
 /// After the window: what is under way may arrive, then calls are hung up, then late answers.
 const DRAIN: u64 = 1_500_000_000;
 const GOODBYES: u64 = 2_000_000_000;
+/// The echo is silent for this long, this long before the window: queues left from the set-ups drain.
+const BREATH: u64 = 300_000_000;
+const BREATH_BEFORE: u64 = 1_000_000_000;
 const SECOND: f64 = 1e9;
 
 /// A deadline: when, what, for whom.
@@ -123,7 +126,13 @@ impl<'a> Bench<'a> {
             self.at(start + (index as f64 / self.options.ramp * SECOND) as u64 + place, Task::Start(index));
         }
         let ramp = self.phones.len() as f64 / self.options.ramp + self.options.settle;
-        self.turn_until(start + (ramp * SECOND) as u64)?;
+        let begin = start + (ramp * SECOND) as u64;
+        self.turn_until(begin.saturating_sub(BREATH_BEFORE))?;
+        let silent_from = self.now();
+        for session in self.sessions.values_mut() {
+            session.breathe(silent_from..silent_from + BREATH);
+        }
+        self.turn_until(begin)?;
         let (gateway_before, own_before, from) = (self.usage(), own_usage(), self.now());
         let up = self.up();
         self.measuring = true;

@@ -7,13 +7,13 @@ import random
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import pocketsphinx  # type: ignore[import-untyped]
+import pocketsphinx
 
 from trunkline.engines.local.voice.flite import Flite
 
@@ -83,7 +83,7 @@ def ulaw(samples: Samples) -> Samples:
     magnitude = np.minimum(np.abs(np.rint(samples)), 32635) + 132
     step = 2.0 ** (np.floor(np.log2(magnitude)) - 4)
     quantised = (np.floor(magnitude / step) + 0.5) * step - 132
-    return (sign * quantised).astype(np.float32)
+    return np.asarray(sign * quantised, dtype=np.float32)
 
 
 def alaw(samples: Samples) -> Samples:
@@ -91,7 +91,14 @@ def alaw(samples: Samples) -> Samples:
     sign = np.where(samples < 0, -1.0, 1.0)
     magnitude = np.minimum(np.abs(np.rint(samples)), 32767)
     step = np.maximum(2.0 ** (np.floor(np.log2(np.maximum(magnitude, 1))) - 4), 16.0)
-    return (sign * (np.floor(magnitude / step) + 0.5) * step).astype(np.float32)
+    return np.asarray(sign * (np.floor(magnitude / step) + 0.5) * step, dtype=np.float32)
+
+
+CODECS: dict[str, Callable[[Samples], Samples]] = {
+    "ulaw": ulaw,
+    "alaw": alaw,
+    "none": lambda samples: samples,
+}
 
 
 def noise(size: int, colour: float, dice: np.random.Generator) -> Samples:
@@ -99,7 +106,7 @@ def noise(size: int, colour: float, dice: np.random.Generator) -> Samples:
     spectrum = np.fft.rfft(dice.standard_normal(size))
     frequency = np.maximum(np.arange(spectrum.size), size * 60 / 8000) ** (colour / 2)
     shaped = np.fft.irfft(spectrum / frequency, size)
-    return (shaped / np.sqrt(np.mean(shaped**2))).astype(np.float32)
+    return np.asarray(shaped / np.sqrt(np.mean(shaped**2)), dtype=np.float32)
 
 
 def telephone(
@@ -117,9 +124,8 @@ def telephone(
     if snr_db is not None:
         loud = np.abs(narrow) > 0.02 * np.max(np.abs(narrow), initial=1.0)
         level = np.sqrt(np.mean(narrow[loud] ** 2)) if loud.any() else 100.0
-        narrow = narrow + noise(narrow.size, colour, dice) * level * 10 ** (-snr_db / 20)
-    narrow = np.clip(narrow, -32768, 32767)
-    return {"ulaw": ulaw, "alaw": alaw, "none": lambda s: s}[codec](narrow.astype(np.float32))
+        narrow = narrow + noise(narrow.size, colour, dice) * np.float32(level * 10 ** (-snr_db / 20))
+    return CODECS[codec](np.clip(narrow, -32768, 32767).astype(np.float32))
 
 
 class Reference:

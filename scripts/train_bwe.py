@@ -14,6 +14,7 @@ import itertools
 import random
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -181,7 +182,7 @@ class Trainer:
 
     def save(self, file: Path) -> None:
         names = ("w1", "b1", "w2", "b2", "w3", "b3")
-        arrays = dict(zip(names, self.weights, strict=True), mean=self.mean, scale=self.scale)
+        arrays: dict[str, Any] = dict(zip(names, self.weights, strict=True), mean=self.mean, scale=self.scale)
         np.savez_compressed(file, **{name: array.astype(np.float16) for name, array in arrays.items()})
         print(f"wrote {file.name}: {file.stat().st_size / 1024:.0f} KiB", flush=True)
 

@@ -31,7 +31,7 @@ def test_an_example_configuration_passes_the_check(name: str, tmp_path: Path) ->
 
 
 def test_an_example_caller_is_a_caller() -> None:
-    assert load_script(EXAMPLES / "order-status.yaml").steps
+    assert load_script(EXAMPLES / "order-status.yaml").lines
 
 
 def test_every_example_is_listed() -> None:

@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import json
 import shutil
+import socket
 from collections.abc import Mapping, Sequence
 from importlib.resources import as_file, files
 from pathlib import Path
@@ -29,6 +30,7 @@ from trunkline.operations.phone.report import CallReport, PhoneReport
 from trunkline.operations.phone.script import load_script
 
 ORDER_STATUS: Final = "shipped"
+GREETING: Final = "Support desk. How can I help you?"
 START_WITHIN_S: Final = 40.0
 CALL_WITHIN_S: Final = 90.0
 OWN: Final = ("config", "caller.wav", "caller-both.wav", "person.wav", "person-both.wav", "report.json")
@@ -110,13 +112,13 @@ class Play:
 
     async def play(self, stack: contextlib.AsyncExitStack) -> Evidence:
         """The whole call; the server stays up until ``stack`` ends."""
-        self.stage.under_way("starting the person's phone")
+        self.stage.under_way("starting the person's phone and the server")
+        self._address["person"] = f"127.0.0.1:{_free_port()}"
         person = await stack.enter_async_context(acting(self._person(once=True)))
-        self._address["person"] = (await person.event("listening", self._clock, within_s=START_WITHIN_S))[
-            "address"
-        ]
+        server = await stack.enter_async_context(acting(self._server()))
+        await person.event("listening", self._clock, within_s=START_WITHIN_S)
         self.stage.line("person", f"waits at sip:human@{self._address['person']}")
-        api = await self._start_server(stack)
+        api = await self._server_ready(server, stack)
         caller, code, call = await self._call(api)
         self.stage.under_way("waiting for the person's phone and the record")
         await person.leave(self._clock, within_s=5)
@@ -126,12 +128,11 @@ class Play:
         phones = PhoneReport.from_json(person.report())
         return self._evidence(report, code, phones, call, healthy=healthy, open_calls=open_calls)
 
-    async def _start_server(self, stack: contextlib.AsyncExitStack) -> ServerView:
-        self.stage.under_way("starting the server")
-        config = self._fill_in(self._address["person"])
-        arguments = ("serve", "--config", str(config), "--json")
-        server = Actor("server", arguments, folder=self._folder, server=True, on_event=self._on_event)
-        await stack.enter_async_context(acting(server))
+    def _server(self) -> Actor:
+        arguments = ("serve", "--config", str(self._fill_in(self._address["person"])), "--json")
+        return Actor("server", arguments, folder=self._folder, server=True, on_event=self._on_event)
+
+    async def _server_ready(self, server: Actor, stack: contextlib.AsyncExitStack) -> ServerView:
         listening = await server.event("listening", self._clock, within_s=START_WITHIN_S)
         self._address["sip"] = listening["sip"][0].split(":", 1)[1]
         self._address["http"] = listening["http"]
@@ -201,8 +202,16 @@ class Play:
         return call or CallView("", over=False, timeline=(), recordings=())
 
     def _person(self, *, once: bool) -> Actor:
-        address = self._address.get("person", "127.0.0.1:0")
-        arguments = ["phone", "--listen", address, "--events", "-", "--json"]
+        arguments = [
+            "phone",
+            "--listen",
+            self._address["person"],
+            "--say",
+            GREETING,
+            "--events",
+            "-",
+            "--json",
+        ]
         if once:
             arguments += ["--once", "--save", str(self._folder / "person.wav")]
         return Actor("person", arguments, folder=self._folder, server=False, on_event=self._on_event)
@@ -322,6 +331,24 @@ class Play:
         )
         with contextlib.suppress(asyncio.CancelledError):
             await asyncio.get_running_loop().create_future()
+
+
+def _free_port() -> int:
+    """A port that is free for UDP and TCP now: the person's address stands in the server's configuration before
+    either is started, so that both can start at the same time."""
+    for _ in range(100):
+        with (
+            socket.socket(socket.AF_INET, socket.SOCK_STREAM) as tcp,
+            socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp,
+        ):
+            tcp.bind(("127.0.0.1", 0))
+            port: int = tcp.getsockname()[1]
+            try:
+                udp.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise LocalError("no port is free on 127.0.0.1")
 
 
 def _recorded(call: CallReport | None) -> tuple[Heard, Heard]:

@@ -7,6 +7,20 @@ from collections.abc import Sequence
 from os import PathLike
 from typing import Any, final
 
+__all__ = [
+    "Call",
+    "Engine",
+    "NoPortError",
+    "Resampler",
+    "abi_version",
+    "debug_build",
+    "g711_decode",
+    "g711_encode",
+    "resample",
+    "rms_dbfs",
+    "version",
+]
+
 abi_version: int
 version: str
 debug_build: bool

@@ -25,7 +25,7 @@ class LocalSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    decoders: int = Field(default=16, ge=1, le=256, description="Callers heard at the same time; 20 MB each.")
+    decoders: int = Field(default=16, ge=1, le=256, description="Callers heard at the same time; 13 MB each.")
     threads: int = Field(default=2, ge=1, le=64, description="Worker threads that recognise speech.")
     warm: int = Field(default=2, ge=0, le=256, description="Decoders made at start.")
     voice: str = Field(default=DEFAULT_VOICE, description="Voice of agents that name none.")

@@ -316,6 +316,7 @@ class LocalEngineSession(EngineSession):
     def _tell(self, event: talk.Input) -> None:
         """Let the dialogue react, and carry out what it wants."""
         assert self._dialogue is not None
+        assert self._brief is not None
         now = self._clock.now()
         for output in self._dialogue.handle(event, now):
             match output:
@@ -324,7 +325,8 @@ class LocalEngineSession(EngineSession):
                 case talk.CallTool(id=name, name=tool, arguments=arguments):
                     self._sink(ToolCall(at=now, id=ToolCallId(name), name=tool, arguments=arguments))
                 case talk.HandOver(queue, reason, summary):
-                    self._sink(HandOver(at=now, queue=queue, reason=reason, summary=summary))
+                    chosen = queue or next(iter(self._brief.queues), "")
+                    self._sink(HandOver(at=now, queue=chosen, reason=reason, summary=summary))
                 case talk.HangUp(reason):
                     self._sink(HangUp(at=now, reason=reason))
                 case _:

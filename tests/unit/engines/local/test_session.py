@@ -230,6 +230,15 @@ async def test_silence_is_met_with_the_question_and_then_with_a_person(stage: St
     assert stage.seen.of(HandOver)[0].reason == "not understood"
 
 
+async def test_without_a_queue_in_the_document_the_agent_s_first_is_taken(stage: Stage) -> None:
+    document = check_dialogue(DOCUMENT).model_dump()
+    document["person"]["queue"] = ""
+    await stage.session.start(Brief(agent="orders", dialogue=document, queues=("night", "day")))
+    stage.session.command(Greet())
+    stage.session.command(CallerText("operator"))
+    assert stage.seen.of(HandOver)[0].queue == "night"
+
+
 async def test_a_farewell_is_not_interrupted(stage: Stage, caller: Line) -> None:
     await stage.start()
     stage.session.command(Greet())

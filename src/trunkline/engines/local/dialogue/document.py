@@ -151,7 +151,7 @@ class HandOver(_Strict):
     """Give the caller to a person."""
 
     queue: str = Field(default="", max_length=100)
-    """One of the agent's queues; empty: whatever the call flow takes for the default."""
+    """One of the agent's queues; empty: its first."""
     farewell: Text = "I'm connecting you with a colleague. One moment please."
     """Said before."""
     summary: str = Field(default="", max_length=1000)

@@ -1,6 +1,6 @@
 """Pocketsphinx decoders: a bounded pool, and one utterance at a time on each.
 
-Everything here blocks and belongs on worker threads. A decoder costs about 20 MB and some hundred milliseconds to
+Everything here blocks and belongs on worker threads. A decoder costs about 13 MB and some tens of milliseconds to
 make, so they are pooled, made when first needed and never more than ``size``.
 """
 

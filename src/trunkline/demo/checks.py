@@ -356,6 +356,18 @@ def judge(evidence: Evidence) -> list[Check]:
     return [Check(one.__name__, *one(evidence)) for one in JUDGES]
 
 
+METRICS: Final = (
+    "setup_ms",
+    "first_audio_ms",
+    "mask_after_ms",
+    "barge_in_flush_ms",
+    "transfer_release_ms",
+    "caller_heard_s",
+    "transcript",
+)
+"""Figures of ``report.json``."""
+
+
 def metrics(evidence: Evidence) -> dict[str, Any]:
     """The figures of ``report.json``; None where something was not measured."""
     released = evidence.first("media_released")

@@ -18,7 +18,7 @@ import yaml
 from rich.console import Console
 
 from trunkline.demo.actors import Actor, Event, acting
-from trunkline.demo.checks import Check, judge, metrics
+from trunkline.demo.checks import METRICS, Check, judge, metrics
 from trunkline.demo.evidence import NOTHING, Evidence, Expected, Heard, Stereo
 from trunkline.demo.legacy import ORDER, build_legacy
 from trunkline.demo.server import CallView, ServerView
@@ -47,7 +47,11 @@ async def run_demo(folder: Path, console: Console, clock: Clock, *, keep: bool) 
         show.stage = stage
         show.prepare()
         async with contextlib.AsyncExitStack() as stack:
-            evidence = await show.play(stack)
+            try:
+                evidence = await show.play(stack)
+            except LocalError as failed:
+                show.write_report([Check("played", ok=False, detail=str(failed))], dict.fromkeys(METRICS))
+                raise
             checks = judge(evidence)
             figures = metrics(evidence)
             show.write_report(checks, figures)
@@ -126,7 +130,7 @@ class Play:
         healthy, open_calls = await api.healthy()
         report = CallReport.from_json(caller.report())
         phones = PhoneReport.from_json(person.report())
-        return self._evidence(report, code, phones, call, healthy=healthy, open_calls=open_calls)
+        return self.evidence(report, code, phones, call, healthy=healthy, open_calls=open_calls)
 
     def _server(self) -> Actor:
         arguments = ("serve", "--config", str(self._fill_in(self._address["person"])), "--json")
@@ -137,7 +141,7 @@ class Play:
         self._address["sip"] = listening["sip"][0].split(":", 1)[1]
         self._address["http"] = listening["http"]
         self.stage.line("server", f"takes calls at sip:1000@{self._address['sip']}")
-        api = await stack.enter_async_context(ServerView(self._address["http"]))
+        api = await stack.enter_async_context(ServerView(self._address["http"], log=server.log))
         await api.well(self._clock, within_s=START_WITHIN_S)
         return api
 
@@ -231,7 +235,7 @@ class Play:
 
     # --- after ----------------------------------------------------------------------------------------
 
-    def _evidence(
+    def evidence(
         self,
         caller: CallReport,
         code: int,
@@ -241,6 +245,7 @@ class Play:
         healthy: bool,
         open_calls: int,
     ) -> Evidence:
+        """What the reports, the recordings and the timeline say, laid on one clock."""
         answered = next((entry for entry in call.timeline if entry.kind == "answered"), None)
         heard_answer = caller.legs[0].answered_at if caller.legs else None
         started = (heard_answer or 0) - (answered.at if answered is not None else 0)

@@ -1,6 +1,7 @@
 """What the demonstration asks the server over its HTTP API."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -23,8 +24,9 @@ class CallView:
 class ServerView:
     """A client of the API, for the time of a block."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, log: Path) -> None:
         self._url = url.rstrip("/")
+        self._log = log
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
@@ -45,7 +47,9 @@ class ServerView:
             async with self._session.get(f"{self._url}{path}") as response:
                 return response.status, await response.json()
         except (aiohttp.ClientError, TimeoutError, ValueError) as failed:
-            raise LocalError(f"the server's API does not answer: {failed}") from failed
+            raise LocalError(
+                f"the server does not answer at {self._url}: {type(failed).__name__}", hint=f"see {self._log}"
+            ) from failed
 
     async def healthy(self) -> tuple[bool, int]:
         """Whether it is well, and how many calls it has."""

@@ -125,8 +125,8 @@ class Caller:
 
     async def _dial(self, target: str, caller: str) -> Conversation:
         conversation = Conversation(target, self._clock, note=self._note, on_event=self._on_event)
-        self._conversations.append(conversation)
         leg = await self._line.legs.dial(target, caller=caller, listener=conversation.leg_event)
+        self._conversations.append(conversation)
         conversation.dialled(leg, self._line.media.witness_of(leg.media))
         return conversation
 

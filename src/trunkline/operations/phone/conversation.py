@@ -180,5 +180,7 @@ def _why(event: LegEnded) -> str:
             return f"refused with {event.status} {event.detail}".rstrip()
         case "local":
             return "we hung up"
+        case "timeout":
+            return "no answer came"
         case cause:
             return f"{cause} {event.status or ''} {event.detail}".strip()

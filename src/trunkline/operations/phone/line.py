@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from trunkline.model import Clock, ConfigError
+from trunkline.model import Clock, ConfigError, LocalError
 from trunkline.operations.phone.witness import WitnessedMedia
 from trunkline.telephony.legs.contract import LegHandler
 from trunkline.telephony.legs.sip import SipLegs, anyone
@@ -47,7 +47,7 @@ async def open_line(
     handler: LegHandler | None = None,
 ) -> AsyncIterator[Line]:
     """A line on ``HOST:PORT`` over UDP and TCP; ``core`` carries the audio. Everything is closed at the end: legs
-    hung up, then media, then signalling. Raises ``ConfigError`` when the port is busy."""
+    hung up, then media, then signalling. Raises ``LocalError`` when the port is busy."""
     host, port = host_and_port(listen)
     media = WitnessedMedia(core, clock)
     stack = SipStack(SipListen(host=host, port=port), clock=clock, entropy=os.urandom)
@@ -62,10 +62,16 @@ async def open_line(
     )
     stack.on_event = legs.handle
     try:
-        async with stack:
-            try:
-                yield Line(stack, legs, media)
-            finally:
-                await legs.close()
+        try:
+            await stack.start()
+        except ConfigError as busy:
+            raise LocalError(
+                busy.what, hint="choose another address with --listen; port 0 takes a free one"
+            ) from busy
+        try:
+            yield Line(stack, legs, media)
+        finally:
+            await legs.close()
+            await stack.close()
     finally:
         media.close()

@@ -59,8 +59,10 @@ async def run_call(call: Call, admission: Admission) -> Outcome:
             log.exception("the flow of a call failed", extra={"call": call.id})
             call.note(Kind.BUG, where=f"a call that was {call.state}", detail=call.outcome.detail)
     finally:
-        await wrap_up(call, refusal)
-        admission.leave(call.admitted)
+        try:
+            await wrap_up(call, refusal)
+        finally:
+            admission.leave(call.admitted)
     return call.outcome
 
 

@@ -63,7 +63,7 @@ def test_nesting_has_a_depth() -> None:
 
 
 def test_validation_points_at_the_place() -> None:
-    document = parse(b"name: x\nitems:\n  - {size: 1}\n  - {size: big}\n  - {sise: 1}\n", FILE)
+    document = parse(b"name: x\nitems:\n  - {size: 1}\n  - {size: big}\n  - {sizes: 1}\n", FILE)
     with pytest.raises(ConfigError) as refused:
         document.validate(Outer)
     lines = str(refused.value).splitlines()

@@ -16,6 +16,9 @@ pub const MAX_TAPS: usize = 8192;
 /// Control events that wait before the reactors stop reading from engines. Control is never dropped.
 pub const MAX_CONTROL: usize = 16_384;
 
+/// Events of each kind that need no allocation of the queue.
+const INITIAL_ROOM: usize = 1024;
+
 /// Something that happened in a call.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Event {
@@ -57,7 +60,7 @@ pub(crate) struct EventQueue {
     congested: AtomicBool,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Inner {
     next: u64,
     control: VecDeque<(u64, Event)>,
@@ -67,8 +70,10 @@ struct Inner {
 
 impl EventQueue {
     pub(crate) fn new() -> io::Result<Self> {
+        let room = || VecDeque::with_capacity(INITIAL_ROOM);
+        let inner = Inner { next: 0, control: room(), taps: room(), signalled: false };
         Ok(Self {
-            inner: Mutex::default(),
+            inner: Mutex::new(inner),
             wake: Wake::new()?,
             dropped_taps: AtomicU64::new(0),
             congested: AtomicBool::new(false),

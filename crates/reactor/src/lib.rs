@@ -5,6 +5,10 @@
 //! `trunkline-session` and `trunkline-wire`; this crate moves the bytes, and refuses to look at
 //! them. Every queue has a bound; `docs/media/engine.md` lists them and what happens there.
 
+#[cfg(test)]
+#[global_allocator]
+static ALLOCATOR: trunkline_testalloc::CountingAllocator = trunkline_testalloc::CountingAllocator;
+
 mod backlog;
 mod call;
 pub mod clock;

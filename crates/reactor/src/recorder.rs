@@ -17,7 +17,7 @@ const FRAMES: usize = 10;
 /// Blocks that may be under way to the writer, of all calls together (26 MB); beyond it audio is
 /// dropped and counted.
 const MAX_BLOCKS: usize = 4096;
-/// Empty blocks kept for re-use.
+/// Empty blocks kept for reuse.
 const MAX_SPARE: usize = 1024;
 /// How much audio may be missing from the header of a file whose process was killed.
 const PATCH_EVERY_BYTES: u32 = 2 * BYTES_PER_SECOND;

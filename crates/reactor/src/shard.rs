@@ -10,7 +10,7 @@ use crate::clock;
 use crate::command::Command;
 use crate::engine::Counters;
 use crate::events::{EventKind, EventQueue};
-use crate::poller::{Poller, Token, ready};
+use crate::poller::{Batch, Poller, Ready, Token, ready};
 
 /// Phases of the wheel: calls send at eight different moments of 20 ms.
 const PHASES: usize = 8;
@@ -34,6 +34,8 @@ pub(crate) struct Shard {
     closing: Vec<u32>,
     phase: usize,
     next: Nanos,
+    /// Kept for its memory.
+    commands: VecDeque<(u64, Command)>,
 }
 
 impl Shard {
@@ -48,52 +50,59 @@ impl Shard {
             closing: Vec::new(),
             phase: 0,
             next: clock::now() + STEP,
+            commands: VecDeque::new(),
         }
     }
 
     /// Runs until the command queue says stop; then drops every call.
     pub(crate) fn run(mut self) {
         let mut batch = Poller::batch();
-        let mut commands = VecDeque::new();
-        let mut running = true;
-        while running {
-            let idle = self.by_id.is_empty();
-            let timeout = if idle { IDLE } else { self.next.since(clock::now()) };
-            self.context.poller.wait(&mut batch, timeout);
-            let now = clock::now();
-            if idle {
-                self.next = now + STEP;
-            }
-            for event in batch.drain(..) {
-                let ready = ready(event);
-                match ready.token {
-                    Token::Wake => running &= self.context.commands.take(&mut commands),
-                    Token::Rtp(slot) => {
-                        self.with(slot, now, |call, context| call.rtp_ready(now, false, context));
-                    }
-                    Token::Rtcp(slot) => {
-                        self.with(slot, now, |call, context| call.rtp_ready(now, true, context));
-                    }
-                    Token::Engine(slot) => self.with(slot, now, |call, context| {
-                        call.engine_ready(now, (ready.readable, ready.writable), context);
-                    }),
-                }
-            }
-            self.turn();
-            while !commands.is_empty() {
-                for (id, command) in commands.drain(..commands.len().min(COMMAND_BATCH)) {
-                    self.command(id, command);
-                }
-                self.turn();
-            }
-            self.reap();
-            self.queue.push_all(&mut self.context.events);
-            self.follow_congestion();
-        }
+        while self.step(&mut batch) {}
         let now = clock::now();
         for call in self.calls.iter_mut().flatten() {
             call.guarded(now, &mut self.context, |call, context| call.abandon(now, context));
         }
+    }
+
+    /// Waits for something to do and does it; `false` when the reactor is to stop.
+    fn step(&mut self, batch: &mut Batch) -> bool {
+        let idle = self.by_id.is_empty();
+        let timeout = if idle { IDLE } else { self.next.since(clock::now()) };
+        self.context.poller.wait(batch, timeout);
+        let now = clock::now();
+        if idle {
+            self.next = now + STEP;
+        }
+        let mut running = true;
+        for event in batch.drain(..) {
+            running &= self.dispatch(now, ready(event));
+        }
+        self.turn();
+        while !self.commands.is_empty() {
+            for _ in 0..COMMAND_BATCH {
+                let Some((id, command)) = self.commands.pop_front() else {
+                    break;
+                };
+                self.command(id, command);
+            }
+            self.turn();
+        }
+        self.reap();
+        self.queue.push_all(&mut self.context.events);
+        self.follow_congestion();
+        running
+    }
+
+    fn dispatch(&mut self, now: Nanos, ready: Ready) -> bool {
+        match ready.token {
+            Token::Wake => return self.context.commands.take(&mut self.commands),
+            Token::Rtp(slot) => self.with(slot, now, |call, context| call.rtp_ready(now, false, context)),
+            Token::Rtcp(slot) => self.with(slot, now, |call, context| call.rtp_ready(now, true, context)),
+            Token::Engine(slot) => self.with(slot, now, |call, context| {
+                call.engine_ready(now, (ready.readable, ready.writable), context);
+            }),
+        }
+        true
     }
 
     fn with(&mut self, slot: u32, now: Nanos, work: impl FnOnce(&mut Call, &mut Context)) {
@@ -205,5 +214,155 @@ impl Shard {
         for call in self.calls.iter_mut().flatten() {
             call.set_reading(!congested, &mut self.context);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read as _, Write as _};
+    use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::time::Duration;
+
+    use trunkline_session::{Codec, Direction, Encoding, EngineFormat, Parameters, Session, SessionConfig};
+    use trunkline_testalloc::allocations_in;
+    use trunkline_wire::{Dialect, base64, handshake};
+
+    use super::*;
+    use crate::call::DATAGRAM;
+    use crate::command::CommandQueue;
+    use crate::engine::CallShared;
+    use crate::ports::Ports;
+    use crate::random::Random;
+    use crate::recorder::{Recorder, RecorderCounters, WavFile};
+    use crate::resolver::Resolver;
+    use crate::socket::SocketSpec;
+
+    /// The rest of the world: an engine that talks without end, and a caller. Both on a thread of their
+    /// own, whose allocations do not count.
+    #[expect(clippy::disallowed_methods, reason = "a peer in real time")]
+    fn world(listener: &TcpListener, rtp: SocketAddr, caller: &UdpSocket, stop: &AtomicBool) {
+        let (mut engine, _) = listener.accept().unwrap();
+        accept(&mut engine);
+        engine.set_nonblocking(true).unwrap();
+        let frame = [&[0x82, 126, 2, 128][..], &[0x10; 640]].concat();
+        let mut number = 0_u32;
+        while !stop.load(Ordering::Relaxed) {
+            number += 1;
+            let mut packet = [0x33; 172];
+            packet[..2].copy_from_slice(&[0x80, 0]);
+            packet[2..4].copy_from_slice(&(number as u16).to_be_bytes());
+            packet[4..8].copy_from_slice(&(number * 160).to_be_bytes());
+            packet[8..12].copy_from_slice(&[1; 4]);
+            caller.send_to(&packet, rtp).unwrap();
+            engine.write_all(&frame).unwrap();
+            let _ = engine.read(&mut [0; 8192]);
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    fn accept(engine: &mut TcpStream) {
+        let mut request = Vec::new();
+        while !request.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            engine.read_exact(&mut byte).unwrap();
+            request.push(byte[0]);
+        }
+        let request = String::from_utf8(request).unwrap();
+        let key = request.lines().find_map(|line| line.strip_prefix("Sec-WebSocket-Key: ")).unwrap();
+        let mut nonce = Vec::new();
+        base64::decode(key.as_bytes(), &mut nonce).unwrap();
+        let accept = handshake::accept_of(nonce.try_into().unwrap());
+        let head = format!(
+            "HTTP/1.1 101 X\r\nUpgrade: websocket\r\nConnection: upgrade\r\nSec-WebSocket-Accept: {accept}\r\n\r\n"
+        );
+        engine.write_all(head.as_bytes()).unwrap();
+    }
+
+    fn parameters(remote: SocketAddr) -> Parameters {
+        Parameters {
+            remote,
+            remote_rtcp: remote,
+            rtcp_mux: true,
+            codec: Codec::Pcmu,
+            payload_type: 0,
+            clock_rate: 8000,
+            ptime_ms: 20,
+            dtmf_payload_type: None,
+            direction: Direction::SendRecv,
+        }
+    }
+
+    fn spec(address: SocketAddr) -> SocketSpec {
+        SocketSpec {
+            url: format!("ws://{address}/"),
+            headers: Vec::new(),
+            subprotocols: Vec::new(),
+            dialect: Dialect::Binary,
+            format: EngineFormat {
+                up_encoding: Encoding::Pcm16,
+                up_rate: 16000,
+                down_encoding: Encoding::Pcm16,
+                down_rate: 16000,
+                batch_ms: 20,
+            },
+            connect_timeout: Nanos::from_secs(5),
+            max_message_bytes: 1 << 20,
+            ca_file: None,
+        }
+    }
+
+    /// The proof of `trunkline-session` extended to sockets, recording and the loop itself.
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "this crate owns the sockets")]
+    fn a_bridged_and_recorded_call_allocates_nothing() {
+        let ports = Arc::new(Ports::new([127, 0, 0, 1].into(), 17_160, 17_179, Nanos::ZERO));
+        let commands = Arc::new(CommandQueue::new().unwrap());
+        let poller = Poller::new().unwrap();
+        poller.add(&*commands.wake().unwrap(), Token::Wake, true, false).unwrap();
+        let resolver = Resolver::start().unwrap();
+        let recorder = Recorder::start(Arc::new(RecorderCounters::default())).unwrap();
+        let context = Context {
+            poller,
+            random: Random::new(),
+            events: Vec::with_capacity(64),
+            ports: Arc::clone(&ports),
+            commands: Arc::clone(&commands),
+            resolver: resolver.handle(),
+            recorder: recorder.handle(),
+            counters: Arc::default(),
+            congested: false,
+            datagram: Box::new([0; DATAGRAM]),
+        };
+        let mut shard = Shard::new(context, Arc::new(EventQueue::new().unwrap()));
+        let pair = ports.take(clock::now()).unwrap().unwrap();
+        let rtp: SocketAddr = ([127, 0, 0, 1], pair.port).into();
+        let caller = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let path = std::env::temp_dir().join(format!("trunkline-allocations-{}.wav", std::process::id()));
+        let config =
+            SessionConfig { ssrc: 1, sequence: 1, timestamp: 1, seed: 1, rtp_silence: Nanos::from_secs(5) };
+        let counters = Arc::new(CallShared::default());
+        let session = Box::new(Session::new(clock::now(), config));
+        commands.push(1, Command::Open { pair, shared: Arc::clone(&counters), session });
+        commands.push(1, Command::Connect(parameters(caller.local_addr().unwrap())));
+        commands.push(1, Command::Record(WavFile::create(&path).unwrap()));
+        commands.push(1, Command::OpenSocket(Box::new(spec(listener.local_addr().unwrap()))));
+        let stop = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| world(&listener, rtp, &caller, &stop));
+            let mut batch = Poller::batch();
+            let mut until = |packets: u64| {
+                while counters.stats().rtp_sent < packets {
+                    assert!(shard.step(&mut batch));
+                }
+            };
+            until(75);
+            let ((), counted) = allocations_in(|| until(150));
+            stop.store(true, Ordering::Relaxed);
+            assert_eq!(counted, 0);
+        });
+        assert!(counters.stats().rtp_received > 50);
+        std::fs::remove_file(&path).unwrap();
     }
 }

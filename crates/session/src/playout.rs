@@ -43,6 +43,16 @@ struct Segment {
     ended: bool,
 }
 
+impl Segment {
+    fn heard(&self, rate: u32) -> Heard {
+        Heard {
+            item: self.item.clone(),
+            heard_ms: to_ms(self.played, rate),
+            total_ms: to_ms(self.total, rate),
+        }
+    }
+}
+
 #[derive(Debug)]
 struct Flush {
     fade: usize,
@@ -61,6 +71,8 @@ pub(crate) struct Playout {
     dropped: Names,
     done: Names,
     spare: Vec<String>,
+    /// Items that gave way to newer ones before they were heard, to be reported.
+    displaced: Vec<Heard>,
     dropped_samples: u64,
 }
 
@@ -74,6 +86,7 @@ impl Playout {
             dropped: Names::default(),
             done: Names::default(),
             spare: Vec::with_capacity(16),
+            displaced: Vec::new(),
             dropped_samples: 0,
         }
     }
@@ -165,13 +178,16 @@ impl Playout {
         for segment in self.segments.drain(..flush.segments) {
             self.samples.drain(..segment.queued);
             self.done.remember(&segment.item);
-            heard.push(Heard {
-                heard_ms: to_ms(segment.played, self.rate),
-                total_ms: to_ms(segment.total, self.rate),
-                item: segment.item,
-            });
+            heard.push(segment.heard(self.rate));
         }
         event(PlayoutEvent::Flushed(heard));
+    }
+
+    /// Reports items that ended without being heard because too many were queued behind them.
+    pub(crate) fn report_displaced(&mut self, mut event: impl FnMut(PlayoutEvent<'_>)) {
+        for Heard { item, heard_ms, total_ms } in self.displaced.drain(..) {
+            event(PlayoutEvent::Ended { item: &item, heard_ms, total_ms });
+        }
     }
 
     /// Fills `frame` and returns how many samples of it are audio; the rest is silence.
@@ -239,7 +255,9 @@ impl Playout {
             return last;
         }
         if self.segments.len() == MAX_SEGMENTS {
-            let queued = self.segments[0].queued;
+            let oldest = &self.segments[0];
+            self.displaced.push(oldest.heard(self.rate));
+            let queued = oldest.queued;
             self.drop_oldest(queued);
             self.retire_front();
             if let Some(flush) = &mut self.flush {
@@ -455,6 +473,10 @@ mod tests {
         assert_eq!(playout.segments.len(), MAX_SEGMENTS);
         assert_eq!(playout.samples.len(), MAX_SEGMENTS * 8);
         assert_eq!(playout.dropped_ms(), (5000 - MAX_SEGMENTS as u64));
+        let mut ended = Vec::new();
+        playout.report_displaced(|event| ended.push(format!("{event:?}")));
+        assert_eq!(ended.len(), 5000 - MAX_SEGMENTS);
+        assert_eq!(ended[0], r#"Ended { item: "0", heard_ms: 0, total_ms: 1 }"#);
     }
 
     #[test]

@@ -256,6 +256,7 @@ impl Session {
         if let Some(mask) = self.replaced.take() {
             report_mask_end(&mask, sink);
         }
+        self.playout.report_displaced(|event| sink.event(playout_event(event)));
         self.tick_caller(now, sink);
         let Some(parameters) = self.parameters else {
             // Nobody listens yet; a flush is answered all the same.

@@ -10,9 +10,10 @@ import httpx
 import pytest
 from starlette.applications import Starlette
 
-from trunkline.model import CallId, LocalError, Outcome, Reason, Result
+from trunkline.model import MS, CallId, LocalError, Outcome, Reason, Result
 from trunkline.trust.ledger import CallRow, Entry, Kind, LedgerUnavailable, Verification
 from trunkline.web.api import Health, Part, Sources, build, serve
+from trunkline.web.api.shapes import transcript_object
 
 
 def row(number: int) -> CallRow:
@@ -122,6 +123,25 @@ async def test_a_call_with_its_timeline() -> None:
     assert call["transcript"] == [{"at_ms": 1.5, "role": "caller", "text": "hello"}]
     assert call["integrity"] == {"ok": True, "entries": 2, "detail": ""}
     assert (await Site().get("/api/calls/call-3")).json()["outcome"] is None
+
+
+def test_a_cut_off_answer_reads_as_it_was_heard() -> None:
+    def said(seq: int, role: str, text: str, item: str = "") -> Entry:
+        return Entry(seq, seq * MS, Kind.TRANSCRIPT, {"role": role, "text": text, "item": item}, "")
+
+    entries = [
+        said(1, "agent", "Hello.", "i1"),
+        said(2, "agent", "Your order was shipped on Monday.", "i2"),
+        said(3, "caller", "Stop."),
+        said(4, "agent", "Your order", "i2"),
+        said(5, "agent", "Never heard.", "i3"),
+        said(6, "agent", "", "i3"),
+    ]
+    assert [(line["role"], line["text"]) for line in transcript_object(entries)] == [
+        ("agent", "Hello."),
+        ("agent", "Your order"),
+        ("caller", "Stop."),
+    ]
 
 
 @pytest.mark.parametrize(

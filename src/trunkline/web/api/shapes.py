@@ -59,12 +59,21 @@ def timeline_object(entries: Sequence[Entry]) -> list[dict[str, Any]]:
 
 
 def transcript_object(entries: Sequence[Entry]) -> list[dict[str, Any]]:
-    """Final words of both sides, in order."""
-    return [
-        {"at_ms": round(e.at_ns / MS, 1), "role": e.data.get("role", ""), "text": e.data.get("text", "")}
-        for e in entries
-        if e.kind == "transcript"
-    ]
+    """Final words of both sides, in order. Words of an item that was cut off are replaced by what was heard."""
+    lines: list[dict[str, Any]] = []
+    items: dict[str, dict[str, Any]] = {}
+    for entry in entries:
+        if entry.kind != "transcript":
+            continue
+        role, text, item = (str(entry.data.get(key, "")) for key in ("role", "text", "item"))
+        if item and item in items:
+            items[item]["text"] = text
+            continue
+        line = {"at_ms": round(entry.at_ns / MS, 1), "role": role, "text": text}
+        lines.append(line)
+        if item:
+            items[item] = line
+    return [line for line in lines if line["text"]]
 
 
 def integrity_object(verification: Verification | None) -> Mapping[str, Any] | None:

@@ -3,12 +3,13 @@
 import csv
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from trunkline.telephony.sip.proto import BadHeader, BadMessage, Request, Response, parse_datagram
+from trunkline.telephony.sip.proto import BadHeader, BadMessage, Request, Response, Send, parse_datagram
 from trunkline.telephony.sip.proto.message import _MULTI, _SINGLE
-from trunkline.testing.sipnet import SipNetwork
+from trunkline.testing.sipnet import SipNetwork, SipNode
 
 ROOT = Path(__file__).parents[4]
 CORPORA = Path(os.environ.get("TRUNKLINE_CORPORA", ROOT.parent / "shared" / "corpora"))
@@ -38,7 +39,7 @@ def statuses(data: bytes) -> list[int]:
     bob = net.node("10.0.0.2")
     seen: list[int] = []
 
-    def look(node, item):
+    def look(node: SipNode, item: Send) -> None:
         seen.append(int(item.data.split()[1]))
 
     net.tamper = look
@@ -47,7 +48,7 @@ def statuses(data: bytes) -> list[int]:
 
 
 @pytest.mark.parametrize("row", verdicts(), ids=lambda row: row["name"])
-def test_rfc4475(row):
+def test_rfc4475(row: Any) -> None:
     data = (CORPORA / "rfc4475" / f"{row['name']}.dat").read_bytes()
     expect = row["expect"]
     if expect == "framing":
@@ -76,14 +77,15 @@ def test_rfc4475(row):
 @pytest.mark.parametrize(
     "row", [row for row in verdicts() if row["expect"] == "ok"], ids=lambda row: row["name"]
 )
-def test_rfc4475_sound_requests_are_not_called_malformed(row):
+def test_rfc4475_sound_requests_are_not_called_malformed(row: Any) -> None:
     data = (CORPORA / "rfc4475" / f"{row['name']}.dat").read_bytes()
     if data.startswith(b"SIP/"):
-        pytest.skip("a response")
+        assert statuses(data) == [], "a response is never answered"
+        return
     assert not set(statuses(data)) & ({400} if row["status"] != "400" else set())
 
 
-def test_rfc4475_extra_file_without_a_verdict_is_refused():
+def test_rfc4475_extra_file_without_a_verdict_is_refused() -> None:
     with pytest.raises(BadMessage):
         parse_datagram((CORPORA / "rfc4475" / "test.dat").read_bytes())
 
@@ -111,7 +113,7 @@ def rfc5118(name: str) -> bytes:
 
 
 @pytest.mark.parametrize("name", sorted(_5118))
-def test_rfc5118(name):
+def test_rfc5118(name: Any) -> None:
     data = rfc5118(name)
     if name == "ipv6-in-sdp":
         # As published, its body is 17 octets shorter than its Content-Length.
@@ -129,15 +131,15 @@ def test_rfc5118(name):
         assert str(message.uri) == message.uri_text
 
 
-def test_rfc5118_every_file_has_a_verdict():
+def test_rfc5118_every_file_has_a_verdict() -> None:
     assert {path.name for path in (CORPORA / "rfc5118").iterdir()} == set(_5118)
 
 
-def test_rfc5118_received_with_and_without_brackets():
+def test_rfc5118_received_with_and_without_brackets() -> None:
     for name in ("via-received-param-no-delim", "via-received-param-with-delim"):
         assert parse_datagram(rfc5118(name)).via.received == "2001:db8::9:255"
 
 
-def test_rfc5118_port_inside_the_brackets_is_part_of_the_address():
+def test_rfc5118_port_inside_the_brackets_is_part_of_the_address() -> None:
     assert parse_datagram(rfc5118("port-ambiguous")).uri.port is None
     assert parse_datagram(rfc5118("port-unambiguous")).uri.port == 5070

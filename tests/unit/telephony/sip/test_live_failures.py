@@ -1,5 +1,7 @@
 """Where other stacks failed on the wire: each failure by name, on the virtual clock."""
 
+from typing import Any
+
 import pytest
 
 from trunkline.model import seconds
@@ -20,10 +22,10 @@ from trunkline.telephony.sip.proto import (
     parse_uri,
 )
 from trunkline.telephony.sip.proto.grammar import readable
-from trunkline.testing.sipnet import SipNode
+from trunkline.testing.sipnet import SipNetwork, SipNode, Stranger
 
 
-def sent_at(net, method_or_status, start=None):
+def sent_at(net: SipNetwork, method_or_status: Any, start: Any = None) -> Any:
     """Times in seconds at which a method, or a status to an INVITE, left."""
     times = []
     for when, _, _, message in net.wire:
@@ -39,7 +41,9 @@ def sent_at(net, method_or_status, start=None):
 # --- the first five ---------------------------------------------------------------------------------------
 
 
-def test_latin1_byte_in_a_display_name(net, bob, stranger, offer):
+def test_latin1_byte_in_a_display_name(
+    net: SipNetwork, bob: SipNode, stranger: Stranger, offer: bytes
+) -> None:
     name = b'"J\xfcrgen M\xfcller" '
     stranger.send(bob, stranger.request("INVITE", name=name, body=offer))
     session = bob.last(IncomingCall).session
@@ -51,19 +55,19 @@ def test_latin1_byte_in_a_display_name(net, bob, stranger, offer):
     assert ok.headers.raw("from") == name + b"<sip:stranger@10.0.0.9>;tag=stranger"
 
 
-def test_latin1_byte_in_an_unquoted_display_name(bob, stranger, offer):
+def test_latin1_byte_in_an_unquoted_display_name(bob: SipNode, stranger: Stranger, offer: bytes) -> None:
     stranger.send(bob, stranger.request("INVITE", name=b"J\xfcrgen ", body=offer))
     assert readable(bob.last(IncomingCall).session.request.from_.display) == "Jürgen"
 
 
-def test_udp_invite_without_content_length(bob, stranger, offer):
+def test_udp_invite_without_content_length(bob: SipNode, stranger: Stranger, offer: bytes) -> None:
     stranger.send(bob, stranger.request("INVITE", body=offer, length=False))
     assert bob.last(IncomingCall).session.offer == offer
     assert [response.status for response in stranger.responses()] == [100]
 
 
 @pytest.mark.parametrize("transport", ["", ";transport=tcp"])
-def test_2xx_is_retransmitted_until_the_ack(pair, answer, transport):
+def test_2xx_is_retransmitted_until_the_ack(pair: Any, answer: bytes, transport: str) -> None:
     pair.transport = transport
     net = pair.net
     lost: list[bytes] = []
@@ -89,13 +93,13 @@ def test_2xx_is_retransmitted_until_the_ack(pair, answer, transport):
     pair.finish()
 
 
-def test_2xx_retransmission_stops_at_the_ack(pair, answer):
+def test_2xx_retransmission_stops_at_the_ack(pair: Any, answer: bytes) -> None:
     pair.establish()
     pair.net.run(seconds(60))
     assert len(sent_at(pair.net, 200)) == 1
 
 
-def test_request_uri_is_not_escaped_a_second_time(pair):
+def test_request_uri_is_not_escaped_a_second_time(pair: Any) -> None:
     target = "sip:%2B49%20x;phone-context=a%40b@10.0.0.2;user=phone;x=%25"
     pair.alice.ua.invite(parse_uri(target), now=pair.net.now)
     pair.alice.kick()
@@ -106,21 +110,21 @@ def test_request_uri_is_not_escaped_a_second_time(pair):
     assert session.request.to.uri == parse_uri(target)
 
 
-def test_unknown_method_gets_501_with_allow(bob, stranger):
+def test_unknown_method_gets_501_with_allow(bob: SipNode, stranger: Stranger) -> None:
     stranger.send(bob, stranger.request("FROBNICATE"))
     response = stranger.responses()[0]
     assert response.status == 501
     assert "INVITE" in response.headers.views("allow")
 
 
-def test_known_method_that_is_not_for_us_gets_405_with_allow(bob, stranger):
+def test_known_method_that_is_not_for_us_gets_405_with_allow(bob: SipNode, stranger: Stranger) -> None:
     stranger.send(bob, stranger.request("REGISTER"))
     response = stranger.responses()[0]
     assert response.status == 405
     assert "INVITE" in response.headers.views("allow")
 
 
-def test_unknown_require_gets_420_with_unsupported(bob, stranger, offer):
+def test_unknown_require_gets_420_with_unsupported(bob: SipNode, stranger: Stranger, offer: bytes) -> None:
     stranger.send(
         bob, stranger.request("INVITE", headers=("Require: 100rel, made-up", "Require: other"), body=offer)
     )
@@ -130,7 +134,9 @@ def test_unknown_require_gets_420_with_unsupported(bob, stranger, offer):
     assert not bob.of(IncomingCall)
 
 
-def test_ack_for_2xx_follows_route_set_and_remote_target(net, stranger, answer):
+def test_ack_for_2xx_follows_route_set_and_remote_target(
+    net: SipNetwork, stranger: Stranger, answer: bytes
+) -> None:
     alice = net.node("10.0.0.1")
     proxy = net.stranger("10.0.0.5")
     alice.ua.invite(parse_uri("sip:1000@10.0.0.9"), body=answer, now=net.now)
@@ -152,7 +158,7 @@ def test_ack_for_2xx_follows_route_set_and_remote_target(net, stranger, answer):
     assert ack.to.tag == "b"
 
 
-def test_ack_for_failure_follows_the_transaction(net, stranger, answer):
+def test_ack_for_failure_follows_the_transaction(net: SipNetwork, stranger: Stranger, answer: bytes) -> None:
     alice = net.node("10.0.0.1")
     alice.ua.invite(parse_uri("sip:1000@10.0.0.9"), body=answer, now=net.now)
     alice.kick()
@@ -169,7 +175,7 @@ def test_ack_for_failure_follows_the_transaction(net, stranger, answer):
 # --- the others that are in scope -------------------------------------------------------------------------
 
 
-def test_cancel_crossing_200_is_acknowledged_and_ended_with_bye(pair, answer):
+def test_cancel_crossing_200_is_acknowledged_and_ended_with_bye(pair: Any, answer: bytes) -> None:
     net = pair.net
     client = pair.dial()
     server = pair.incoming()
@@ -190,7 +196,7 @@ def test_cancel_crossing_200_is_acknowledged_and_ended_with_bye(pair, answer):
     pair.finish()
 
 
-def test_cancel_waits_for_a_provisional_response(net, stranger, answer):
+def test_cancel_waits_for_a_provisional_response(net: SipNetwork, stranger: Stranger, answer: bytes) -> None:
     alice = net.node("10.0.0.1")
     session = alice.ua.invite(parse_uri("sip:1000@10.0.0.9"), body=answer, now=net.now)
     alice.kick()
@@ -209,7 +215,7 @@ def test_cancel_waits_for_a_provisional_response(net, stranger, answer):
     assert alice.idle
 
 
-def test_lost_bye_ends_our_side_all_the_same(pair):
+def test_lost_bye_ends_our_side_all_the_same(pair: Any) -> None:
     client, _ = pair.establish()
     pair.net.tamper = lambda node, item: None if item.data.startswith(b"BYE") else item.data
     client.hang_up(pair.net.now)
@@ -228,7 +234,7 @@ def test_lost_bye_ends_our_side_all_the_same(pair):
         "sip:+4930123@[2001:db8::1]:5070;isub=1",
     ],
 )
-def test_refer_target_is_kept_exactly(pair, target):
+def test_refer_target_is_kept_exactly(pair: Any, target: str) -> None:
     client, _ = pair.establish()
     client.refer.send(target, pair.net.now)
     pair.alice.kick()
@@ -238,13 +244,13 @@ def test_refer_target_is_kept_exactly(pair, target):
     assert pair.bob.last(ReferReceived).refer.target == target
 
 
-def test_second_early_dialog_from_a_forking_proxy(net, stranger, answer):
+def test_second_early_dialog_from_a_forking_proxy(net: SipNetwork, stranger: Stranger, answer: bytes) -> None:
     alice = net.node("10.0.0.1")
     session = alice.ua.invite(parse_uri("sip:1000@10.0.0.9"), body=answer, now=net.now)
     alice.kick()
     invite = stranger.requests("INVITE")[0]
 
-    def branch(status, tag, body=b""):
+    def branch(status: int, tag: Any, body: bytes = b"") -> None:
         contact = (f"Contact: <sip:{tag}@10.0.0.9>",)
         stranger.send(alice, stranger.respond(invite, status, tag=tag, headers=contact, body=body))
 
@@ -262,7 +268,9 @@ def test_second_early_dialog_from_a_forking_proxy(net, stranger, answer):
     assert alice.ua.dialogs == 1
 
 
-def test_requests_inside_the_dialog_before_the_ack(net, bob, stranger, offer):
+def test_requests_inside_the_dialog_before_the_ack(
+    net: SipNetwork, bob: SipNode, stranger: Stranger, offer: bytes
+) -> None:
     stranger.send(bob, stranger.request("INVITE", body=offer))
     session = bob.last(IncomingCall).session
     session.answer(offer, net.now)
@@ -289,7 +297,7 @@ def test_requests_inside_the_dialog_before_the_ack(net, bob, stranger, offer):
     assert bob.idle
 
 
-def test_callee_does_not_send_bye_before_the_ack(pair, answer):
+def test_callee_does_not_send_bye_before_the_ack(pair: Any, answer: bytes) -> None:
     net = pair.net
     net.tamper = lambda node, item: None if item.data.startswith(b"ACK") else item.data
     pair.dial()
@@ -306,7 +314,7 @@ def test_callee_does_not_send_bye_before_the_ack(pair, answer):
     pair.finish()
 
 
-def test_offer_in_the_200_and_answer_in_the_ack(pair, offer, answer):
+def test_offer_in_the_200_and_answer_in_the_ack(pair: Any, offer: bytes, answer: bytes) -> None:
     client = pair.dial(offer=b"")
     server = pair.incoming()
     assert server.offer == b""
@@ -325,10 +333,10 @@ def test_offer_in_the_200_and_answer_in_the_ack(pair, offer, answer):
 
 
 @pytest.mark.parametrize("status", [200, 488, 500])
-def test_a_mid_call_reinvite_never_ends_the_call(pair, offer, status):
+def test_a_mid_call_reinvite_never_ends_the_call(pair: Any, offer: bytes, status: int) -> None:
     client, server = pair.establish()
 
-    def react(event):
+    def react(event: Any) -> None:
         if isinstance(event, OfferReceived):
             if status == 200:
                 event.session.accept_offer(offer, pair.net.now)
@@ -347,7 +355,7 @@ def test_a_mid_call_reinvite_never_ends_the_call(pair, offer, status):
     assert server.confirmed
 
 
-def test_full_tables_refuse_with_503_and_count(net, stranger, offer):
+def test_full_tables_refuse_with_503_and_count(net: SipNetwork, stranger: Stranger, offer: bytes) -> None:
     bob = net.node("10.0.0.2", config=UaConfig(max_transactions=4, max_sessions=2))
     for number in range(8):
         request = stranger.request("INVITE", branch=f"z9hG4bK-{number}", call_id=f"call-{number}", body=offer)
@@ -363,10 +371,10 @@ def test_full_tables_refuse_with_503_and_count(net, stranger, offer):
     assert stranger.responses()[-1].to.tag == final[-1].to.tag, "a stateless answer is the same every time"
 
 
-def test_glare_is_settled_by_491_and_different_waits(pair, offer):
+def test_glare_is_settled_by_491_and_different_waits(pair: Any, offer: bytes) -> None:
     client, server = pair.establish()
 
-    def accept(event):
+    def accept(event: Any) -> None:
         if isinstance(event, OfferReceived):
             event.session.accept_offer(offer, pair.net.now)
 
@@ -392,7 +400,7 @@ def test_glare_is_settled_by_491_and_different_waits(pair, offer):
     assert server.confirmed
 
 
-def test_unknown_dialog_gets_481(bob, stranger):
+def test_unknown_dialog_gets_481(bob: SipNode, stranger: Stranger) -> None:
     for number, method in enumerate(("BYE", "INFO", "INVITE", "NOTIFY", "REFER")):
         request = stranger.request(
             method, to="<sip:1000@10.0.0.2>;tag=nobody", branch=f"z9hG4bK-{number}", call_id=f"c{number}"
@@ -402,7 +410,7 @@ def test_unknown_dialog_gets_481(bob, stranger):
     assert bob.ua.counters["unknown_dialog"] == 5
 
 
-def test_stranger_cannot_enter_a_dialog_with_the_wrong_tag(pair, net):
+def test_stranger_cannot_enter_a_dialog_with_the_wrong_tag(pair: Any, net: SipNetwork) -> None:
     _, server = pair.establish()
     thief = net.stranger("10.0.0.66")
     to = f"<sip:1000@10.0.0.2>;tag={server.dialog.local.tag}"
@@ -411,7 +419,9 @@ def test_stranger_cannot_enter_a_dialog_with_the_wrong_tag(pair, net):
     assert server.confirmed
 
 
-def test_100_trying_leaves_in_the_same_instant(net, bob, stranger, offer):
+def test_100_trying_leaves_in_the_same_instant(
+    net: SipNetwork, bob: SipNode, stranger: Stranger, offer: bytes
+) -> None:
     before = net.now
     stranger.send(bob, stranger.request("INVITE", body=offer))
     assert net.now == before

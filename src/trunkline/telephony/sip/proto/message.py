@@ -189,8 +189,6 @@ class Headers:
     def _parse(name: str, parser: Callable[[str], Any], value: bytes) -> Any:
         try:
             return parser(text(value))
-        except BadHeader:
-            raise
         except BadMessage as error:
             raise BadHeader(name, error.what, status=error.status) from None
 

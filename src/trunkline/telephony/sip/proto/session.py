@@ -178,9 +178,9 @@ class Session:
     def bye(self, now: Nanos, *, reason: str = "", cause: str = "local") -> None:
         """End an answered session. Before its ACK the callee must not send BYE (RFC 3261 section 15): it is
         sent when the ACK arrives or its time is over."""
-        self._end(by_peer=False, cause=cause, reason=reason)
-        if self._closing or self.dialog is None:
+        if self.ended:
             return
+        self._end(by_peer=False, cause=cause, reason=reason)
         if self._pending_acks:
             self._bye_waits = True
             return
@@ -448,8 +448,6 @@ class _Reinvite:
     def send(self, now: Nanos) -> None:
         session = self._session
         self._retry = None
-        if session.ended or session.dialog is None:
-            return
         if session._offer is not None:  # noqa: SLF001 - one machine in two classes
             # The peer's own offer came first; wait until it is settled.
             self._wait(now)
@@ -458,7 +456,7 @@ class _Reinvite:
         set_body(request, self._offer, SDP_TYPE)
         timeout = Nanos(now + 2 * session.core.config.timing.timeout)
         self._guard = session.core.timers.set(timeout, "re-INVITE", self._unanswered)
-        self._transaction = session.core.request(request, session.dialog.next_hop(), self, now)
+        self._transaction = session.core.request(request, session.need_dialog().next_hop(), self, now)
 
     def stop(self) -> None:
         """The session is closed. An INVITE that is still out keeps its guard: the peer's final response to it
@@ -497,9 +495,7 @@ class _Reinvite:
             _, ack, peer = self._acked
             self._session.core.transmit(ack, peer, "", now)
             return
-        dialog = self._session.dialog
-        if dialog is None:
-            return
+        dialog = self._session.need_dialog()
         dialog.refresh_target(response)
         ack, peer = make_ack(self._session.core, dialog, response.cseq.number, b"")
         self._acked = (response.cseq.number, ack, peer)
@@ -510,8 +506,7 @@ class _Reinvite:
 
     def _wait(self, now: Nanos) -> None:
         self._tries += 1
-        dialog = self._session.dialog
-        low, high = _OWNER_WAIT if dialog is not None and dialog.initiator else _OTHER_WAIT
+        low, high = _OWNER_WAIT if self._session.need_dialog().initiator else _OTHER_WAIT
         delay = self._session.core.ids.between(low, high)
         self._session.core.counters["glare_retry"] += 1
         self._retry = self._session.core.timers.set(Nanos(now + delay), "glare", self.send)

@@ -138,8 +138,7 @@ class ClientSession(Session):
         """ACK with our answer, after a ``CallAnswered`` that brought an offer."""
         if not self._owes_answer:
             raise LocalProtocolError("no answer is owed")
-        if self.dialog is not None:
-            self._ack(answer, now)
+        self._ack(answer, now)
 
     def _ack(self, body: bytes, now: Nanos) -> None:
         dialog = self.need_dialog()

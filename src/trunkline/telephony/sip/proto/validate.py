@@ -8,7 +8,6 @@ from collections.abc import Callable
 from typing import Final
 
 from trunkline.telephony.sip.proto.core import ACCEPT, ALLOW, KNOWN_METHODS, METHODS, Refusal
-from trunkline.telephony.sip.proto.errors import BadMessage
 from trunkline.telephony.sip.proto.message import Request
 from trunkline.telephony.sip.proto.uri import SipUri
 
@@ -116,8 +115,3 @@ _CHECKS: Final[tuple[Check, ...]] = (
     _body,
     _accept,
 )
-
-
-def describe(error: BadMessage) -> Refusal:
-    """The refusal for a request whose header could not be read."""
-    return Refusal(error.status, "")

@@ -1,6 +1,7 @@
 """A SIP call as a leg, at both ends."""
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -18,6 +19,7 @@ from trunkline.telephony.legs.contract import (
 from trunkline.telephony.legs.sip import DtmfMode, SipLeg, Trunk, TrunkTable, anyone, networks
 from trunkline.telephony.media.port import Codec, MediaDirection
 from trunkline.telephony.sip.proto.sdp import parse_sdp
+from trunkline.testing.sipnet import Stranger
 
 OFFER = (
     b"v=0\r\no=- 1 1 IN IP4 10.0.0.9\r\ns=-\r\nc=IN IP4 10.0.0.9\r\nt=0 0\r\n"
@@ -26,19 +28,18 @@ OFFER = (
 
 
 @pytest.fixture
-def stranger(town):
+def stranger(town: Any) -> Any:
     return town.net.stranger("10.0.0.9")
 
 
 @pytest.fixture
-async def incoming(town, bob, stranger):
+async def incoming(town: Any, bob: Any, stranger: Stranger) -> Any:
     """A stranger's call at Bob: (leg, send a request inside it)."""
     stranger.send(bob.node, stranger.request("INVITE", body=OFFER, name=b'"J\xfcrgen" '))
-    leg = bob.inbound[0]
-    return leg
+    return bob.inbound[0]
 
 
-def inside(bob, stranger, leg, method, number, **kwargs):
+def inside(bob: Any, stranger: Stranger, leg: Any, method: Any, number: Any, **kwargs: Any) -> Any:
     to = f"<sip:1000@10.0.0.2>;tag={leg.session.dialog.local.tag}"
     data = stranger.request(
         method, to=to, cseq=f"{number} {method}", branch=f"z9hG4bK{method}{number}", **kwargs
@@ -48,14 +49,16 @@ def inside(bob, stranger, leg, method, number, **kwargs):
     return responses[-1] if responses else None
 
 
-def final(stranger, method="INVITE"):
+def final(stranger: Stranger, method: Any = "INVITE") -> Any:
     return [response for response in stranger.responses(method) if response.status >= 200]
 
 
 # --- inbound ----------------------------------------------------------------------------------------------
 
 
-async def test_an_inbound_call_from_ring_to_bye(town, bob, stranger, incoming):
+async def test_an_inbound_call_from_ring_to_bye(
+    town: Any, bob: Any, stranger: Stranger, incoming: Any
+) -> None:
     leg = incoming
     assert (leg.info.trunk, leg.info.direction, leg.info.ani, leg.info.dnis) == (
         "any",
@@ -110,7 +113,7 @@ async def test_an_inbound_call_from_ring_to_bye(town, bob, stranger, incoming):
     await town.finish()
 
 
-async def test_events_before_a_listener_comes_are_kept(town, bob, stranger):
+async def test_events_before_a_listener_comes_are_kept(town: Any, bob: Any, stranger: Stranger) -> None:
     legs: list[SipLeg] = []
     bob.legs.set_handler(legs.append)
     stranger.send(bob.node, stranger.request("INVITE", body=OFFER))
@@ -121,7 +124,9 @@ async def test_events_before_a_listener_comes_are_kept(town, bob, stranger):
     await town.finish()
 
 
-async def test_a_caller_who_gives_up_while_media_opens_leaves_nothing(town, bob, stranger, incoming):
+async def test_a_caller_who_gives_up_while_media_opens_leaves_nothing(
+    town: Any, bob: Any, stranger: Stranger, incoming: Any
+) -> None:
     stranger.send(bob.node, stranger.request("CANCEL"))
     await incoming.prepare()
     assert not bob.media.open_ports
@@ -130,7 +135,7 @@ async def test_a_caller_who_gives_up_while_media_opens_leaves_nothing(town, bob,
     await town.finish()
 
 
-async def test_an_offer_that_we_cannot_speak_costs_no_port(town, bob, stranger):
+async def test_an_offer_that_we_cannot_speak_costs_no_port(town: Any, bob: Any, stranger: Stranger) -> None:
     stranger.send(bob.node, stranger.request("INVITE", body=OFFER.replace(b"RTP/AVP 8 0 96", b"RTP/AVP 18")))
     leg = bob.inbound[0]
     with pytest.raises(RemoteProtocolError):
@@ -141,7 +146,7 @@ async def test_an_offer_that_we_cannot_speak_costs_no_port(town, bob, stranger):
     await town.finish()
 
 
-async def test_no_port_left(town, stranger):
+async def test_no_port_left(town: Any, stranger: Stranger) -> None:
     full = town.party("10.0.0.2", ports=0)
     stranger.send(full.node, stranger.request("INVITE", body=OFFER))
     with pytest.raises(Overloaded):
@@ -151,7 +156,7 @@ async def test_no_port_left(town, stranger):
     await town.finish()
 
 
-async def test_rejecting_frees_prepared_media(town, bob, stranger, incoming):
+async def test_rejecting_frees_prepared_media(town: Any, bob: Any, stranger: Stranger, incoming: Any) -> None:
     await incoming.prepare()
     await incoming.reject(486, "Full")
     assert (final(stranger)[0].status, final(stranger)[0].reason) == (486, "Full")
@@ -160,14 +165,16 @@ async def test_rejecting_frees_prepared_media(town, bob, stranger, incoming):
     await town.finish()
 
 
-async def test_hanging_up_before_the_answer_is_480(town, bob, stranger, incoming):
+async def test_hanging_up_before_the_answer_is_480(
+    town: Any, bob: Any, stranger: Stranger, incoming: Any
+) -> None:
     await incoming.prepare()
     await incoming.hangup()
     assert final(stranger)[0].status == 480
     await town.finish()
 
 
-async def test_a_late_offer(town, bob, stranger):
+async def test_a_late_offer(town: Any, bob: Any, stranger: Stranger) -> None:
     stranger.send(bob.node, stranger.request("INVITE"))
     leg = bob.inbound[0]
     await leg.prepare()
@@ -183,7 +190,9 @@ async def test_a_late_offer(town, bob, stranger):
 
 
 @pytest.mark.parametrize("answer", [b"", b"nonsense", OFFER.replace(b"audio 4000", b"audio 0")])
-async def test_a_late_offer_without_a_usable_answer_ends_the_call(town, bob, stranger, answer):
+async def test_a_late_offer_without_a_usable_answer_ends_the_call(
+    town: Any, bob: Any, stranger: Stranger, answer: bytes
+) -> None:
     stranger.send(bob.node, stranger.request("INVITE"))
     leg = bob.inbound[0]
     await leg.prepare()
@@ -199,7 +208,7 @@ async def test_a_late_offer_without_a_usable_answer_ends_the_call(town, bob, str
 
 
 @pytest.fixture
-async def up(town, bob, stranger, incoming):
+async def up(town: Any, bob: Any, stranger: Stranger, incoming: Any) -> Any:
     await incoming.prepare()
     await incoming.answer()
     inside(bob, stranger, incoming, "ACK", 1)
@@ -214,7 +223,7 @@ HOLDS = {
 
 
 @pytest.mark.parametrize("kind", HOLDS)
-async def test_hold_and_resume(town, bob, stranger, up, kind):
+async def test_hold_and_resume(town: Any, bob: Any, stranger: Stranger, up: Any, kind: Any) -> None:
     inside(bob, stranger, up, "INVITE", 2, body=HOLDS[kind])
     inside(bob, stranger, up, "ACK", 2)
     assert len(bob.of(LegHeld)) == 1
@@ -230,7 +239,7 @@ async def test_hold_and_resume(town, bob, stranger, up, kind):
     assert [response.status for response in final(stranger)] == [200] * 4
 
 
-async def test_media_may_move_and_change_codec(bob, stranger, up):
+async def test_media_may_move_and_change_codec(bob: Any, stranger: Stranger, up: Any) -> None:
     moved = OFFER.replace(b"10.0.0.9\r\nt", b"10.0.0.77\r\nt").replace(
         b"audio 4000 RTP/AVP 8 0", b"audio 4444 RTP/AVP 0 8"
     )
@@ -244,7 +253,9 @@ async def test_media_may_move_and_change_codec(bob, stranger, up):
 
 
 @pytest.mark.parametrize("body", [OFFER.replace(b"8 0 96", b"18"), b"garbage"])
-async def test_a_reinvite_that_we_cannot_speak_is_refused_and_the_call_goes_on(town, bob, stranger, up, body):
+async def test_a_reinvite_that_we_cannot_speak_is_refused_and_the_call_goes_on(
+    town: Any, bob: Any, stranger: Stranger, up: Any, body: bytes
+) -> None:
     before = len(up.media.connected)
     inside(bob, stranger, up, "INVITE", 2, body=body)
     assert final(stranger)[-1].status in {400, 488}
@@ -254,7 +265,7 @@ async def test_a_reinvite_that_we_cannot_speak_is_refused_and_the_call_goes_on(t
 
 
 @pytest.mark.parametrize("answer", [OFFER, b"garbage"])
-async def test_a_reinvite_without_sdp(bob, stranger, up, answer):
+async def test_a_reinvite_without_sdp(bob: Any, stranger: Stranger, up: Any, answer: bytes) -> None:
     before = len(up.media.connected)
     inside(bob, stranger, up, "INVITE", 2)
     assert final(stranger)[-1].body
@@ -263,7 +274,7 @@ async def test_a_reinvite_without_sdp(bob, stranger, up, answer):
     assert not bob.of(LegEnded)
 
 
-async def test_digits_by_info(bob, stranger, up):
+async def test_digits_by_info(bob: Any, stranger: Stranger, up: Any) -> None:
     relay = ("Content-Type: application/dtmf-relay",)
     plain = ("Content-Type: application/dtmf",)
     bodies = [
@@ -283,7 +294,7 @@ async def test_digits_by_info(bob, stranger, up):
 # --- two legs ---------------------------------------------------------------------------------------------
 
 
-async def test_a_call_between_two_legs(town, alice, bob):
+async def test_a_call_between_two_legs(town: Any, alice: Any, bob: Any) -> None:
     out, into = await town.call(alice, bob)
     assert alice.of(LegAnswered)
     assert bob.of(LegAnswered)
@@ -299,10 +310,10 @@ async def test_a_call_between_two_legs(town, alice, bob):
     await town.finish()
 
 
-async def test_our_hold_and_resume(town, alice, bob):
+async def test_our_hold_and_resume(town: Any, alice: Any, bob: Any) -> None:
     out, into = await town.call(alice, bob)
 
-    async def change(step):
+    async def change(step: Any) -> None:
         task = asyncio.ensure_future(step)
         await town.run(1)
         await task
@@ -317,7 +328,7 @@ async def test_our_hold_and_resume(town, alice, bob):
     assert not alice.of(LegHeld), "our own hold is not news to us"
 
 
-async def test_media_is_released_and_anchored_again(town, alice, bob):
+async def test_media_is_released_and_anchored_again(town: Any, alice: Any, bob: Any) -> None:
     out, into = await town.call(alice, bob)
     first = into.media
     await into.release_media()
@@ -337,7 +348,7 @@ async def test_media_is_released_and_anchored_again(town, alice, bob):
     await town.finish()
 
 
-async def test_a_reanchoring_that_the_peer_refuses(town, bob, stranger, up):
+async def test_a_reanchoring_that_the_peer_refuses(town: Any, bob: Any, stranger: Stranger, up: Any) -> None:
     await up.release_media()
     task = asyncio.ensure_future(up.reanchor_media())
     await town.run(0.1)
@@ -353,7 +364,7 @@ async def test_a_reanchoring_that_the_peer_refuses(town, bob, stranger, up):
     await town.finish()
 
 
-async def test_a_call_that_ends_during_a_reinvite(town, bob, stranger, up):
+async def test_a_call_that_ends_during_a_reinvite(town: Any, bob: Any, stranger: Stranger, up: Any) -> None:
     task = asyncio.ensure_future(up.reanchor_media())
     await town.run(0.1)
     inside(bob, stranger, up, "BYE", 2)
@@ -363,7 +374,7 @@ async def test_a_call_that_ends_during_a_reinvite(town, bob, stranger, up):
     await town.finish()
 
 
-async def test_digits_go_the_way_the_trunk_wants(town, alice, bob):
+async def test_digits_go_the_way_the_trunk_wants(town: Any, alice: Any, bob: Any) -> None:
     out, _ = await town.call(alice, bob)
     out.send_dtmf("12#")
     assert out.media.digits_sent == ["12#"]
@@ -374,7 +385,7 @@ async def test_digits_go_the_way_the_trunk_wants(town, alice, bob):
     assert [event.digit for event in bob.of(LegDtmf)] == ["9", "*"]
 
 
-async def test_a_dial_that_rings_and_is_refused(town, alice, bob):
+async def test_a_dial_that_rings_and_is_refused(town: Any, alice: Any, bob: Any) -> None:
     leg = await alice.legs.dial("sip:1000@10.0.0.2", listener=alice.events.append)
     await town.until(lambda: bool(bob.inbound))
     await bob.inbound[0].ring()
@@ -388,7 +399,7 @@ async def test_a_dial_that_rings_and_is_refused(town, alice, bob):
     await town.finish()
 
 
-async def test_early_media_and_an_answer_that_differs(town, alice, stranger):
+async def test_early_media_and_an_answer_that_differs(town: Any, alice: Any, stranger: Stranger) -> None:
     await alice.legs.dial("sip:1000@10.0.0.9", listener=alice.events.append)
     invite = stranger.requests("INVITE")[0]
     contact = ("Contact: <sip:x@10.0.0.9>",)
@@ -404,7 +415,9 @@ async def test_early_media_and_an_answer_that_differs(town, alice, stranger):
 
 
 @pytest.mark.parametrize("body", [b"", b"junk", OFFER.replace(b"8 0 96", b"18")])
-async def test_an_answer_that_we_cannot_speak_ends_the_call(town, alice, stranger, body):
+async def test_an_answer_that_we_cannot_speak_ends_the_call(
+    town: Any, alice: Any, stranger: Stranger, body: bytes
+) -> None:
     await alice.legs.dial("sip:1000@10.0.0.9", listener=alice.events.append)
     invite = stranger.requests("INVITE")[0]
     stranger.send(
@@ -418,7 +431,7 @@ async def test_an_answer_that_we_cannot_speak_ends_the_call(town, alice, strange
     await town.finish()
 
 
-async def test_hanging_up_while_it_rings_cancels(town, alice, bob):
+async def test_hanging_up_while_it_rings_cancels(town: Any, alice: Any, bob: Any) -> None:
     leg = await alice.legs.dial("sip:1000@10.0.0.2", listener=alice.events.append)
     await town.until(lambda: bool(bob.inbound))
     await town.run(0.5)
@@ -433,7 +446,9 @@ async def test_hanging_up_while_it_rings_cancels(town, alice, bob):
 # --- transfer ---------------------------------------------------------------------------------------------
 
 
-async def test_a_transfer_as_seen_by_the_one_who_asks(town, bob, stranger, up):
+async def test_a_transfer_as_seen_by_the_one_who_asks(
+    town: Any, bob: Any, stranger: Stranger, up: Any
+) -> None:
     target = "sip:queue@10.0.0.7;x=1?Replaces=a%40b"
     await up.transfer(target, headers={"X-Context": "7"})
     refer = stranger.requests("REFER")[0]
@@ -448,25 +463,25 @@ async def test_a_transfer_as_seen_by_the_one_who_asks(town, bob, stranger, up):
     assert not up.ended
 
 
-async def test_a_transfer_that_is_refused(bob, stranger, up):
+async def test_a_transfer_that_is_refused(bob: Any, stranger: Stranger, up: Any) -> None:
     await up.transfer("tel:+491")
     stranger.send(bob.node, stranger.respond(stranger.requests("REFER")[0], 405))
     progress = bob.last(TransferProgress)
     assert (progress.status, progress.accepted, progress.final) == (405, False, True)
 
 
-async def test_a_target_that_is_no_uri_is_our_mistake(up):
+async def test_a_target_that_is_no_uri_is_our_mistake(up: Any) -> None:
     with pytest.raises(LocalError, match="cannot transfer"):
         await up.transfer("the other desk")
 
 
-async def test_who_may_not_transfer_us(town, bob, stranger, up):
+async def test_who_may_not_transfer_us(town: Any, bob: Any, stranger: Stranger, up: Any) -> None:
     response = inside(bob, stranger, up, "REFER", 2, headers=("Refer-To: <sip:a@b>",))
     assert response.status == 403
     assert not up.ended
 
 
-async def test_the_session_of_a_leg_that_was_never_dialled(town, alice):
+async def test_the_session_of_a_leg_that_was_never_dialled(town: Any, alice: Any) -> None:
     leg = SipLeg(alice.legs, "leg-x", None, None, None, "")
     with pytest.raises(LocalProtocolError):
         _ = leg.session
@@ -476,7 +491,7 @@ async def test_the_session_of_a_leg_that_was_never_dialled(town, alice):
     assert [event.cause for event in seen] == ["cancel"]
 
 
-async def test_everything_a_call_needed_is_given_back(town, alice, bob):
+async def test_everything_a_call_needed_is_given_back(town: Any, alice: Any, bob: Any) -> None:
     out, _ = await town.call(alice, bob)
     out.session.refer.send("sip:a@b", town.net.now)
     alice.node.kick()
@@ -486,7 +501,9 @@ async def test_everything_a_call_needed_is_given_back(town, alice, bob):
 
 
 @pytest.mark.parametrize(("nat", "host"), [(False, "192.168.7.7"), (True, "10.0.0.9")])
-async def test_behind_a_nat_media_goes_where_signalling_comes_from(town, stranger, nat, host):
+async def test_behind_a_nat_media_goes_where_signalling_comes_from(
+    town: Any, stranger: Stranger, nat: Any, host: str
+) -> None:
     table = TrunkTable((Trunk("desk", networks(("10.0.0.0/8",)), nat=nat),))
     carol = town.party("10.0.0.3", trunks=table)
     offer = OFFER.replace(b"c=IN IP4 10.0.0.9", b"c=IN IP4 192.168.7.7")

@@ -1,6 +1,7 @@
 """Inbound calls to the handler, outbound calls, transfers that are followed, closing."""
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -13,14 +14,15 @@ from trunkline.telephony.legs.contract import (
 )
 from trunkline.telephony.legs.sip import Strangers, Trunk, TrunkTable, networks
 from trunkline.telephony.sip.proto import UaConfig
+from trunkline.testing.sipnet import Stranger
 
 
 @pytest.fixture
-def stranger(town):
+def stranger(town: Any) -> Any:
     return town.net.stranger("10.0.0.9")
 
 
-async def test_only_trunks_may_call(town, stranger, offer_bytes):
+async def test_only_trunks_may_call(town: Any, stranger: Stranger, offer_bytes: bytes) -> None:
     table = TrunkTable((Trunk("pbx", networks(["10.0.0.8"])),))
     bob = town.party("10.0.0.2", trunks=table)
     stranger.send(bob.node, stranger.request("INVITE", body=offer_bytes))
@@ -31,28 +33,32 @@ async def test_only_trunks_may_call(town, stranger, offer_bytes):
     await bob.legs.close()
 
 
-async def test_scanners_hear_nothing(town, stranger, offer_bytes):
+async def test_scanners_hear_nothing(town: Any, stranger: Stranger, offer_bytes: bytes) -> None:
     bob = town.party("10.0.0.2", trunks=TrunkTable((), strangers=Strangers.SILENCE))
     for method in ("INVITE", "OPTIONS", "REGISTER"):
         stranger.send(bob.node, stranger.request(method, branch=f"z9hG4bK{method}", body=offer_bytes))
     assert not stranger.received
 
 
-async def test_without_a_handler_calls_get_480(town, stranger, offer_bytes):
+async def test_without_a_handler_calls_get_480(town: Any, stranger: Stranger, offer_bytes: bytes) -> None:
     bob = town.party("10.0.0.2", answering=False)
     stranger.send(bob.node, stranger.request("INVITE", body=offer_bytes))
     assert stranger.responses()[-1].status == 480
 
 
-async def test_a_source_that_slips_past_the_screen_is_refused(town, stranger, offer_bytes):
+async def test_a_source_that_slips_past_the_screen_is_refused(
+    town: Any, stranger: Stranger, offer_bytes: bytes
+) -> None:
     bob = town.party("10.0.0.2", trunks=TrunkTable(()))
     bob.node.ua._screen = None
     stranger.send(bob.node, stranger.request("INVITE", body=offer_bytes))
     assert stranger.responses()[-1].status == 403
 
 
-async def test_a_handler_that_fails_costs_one_call(town, stranger, offer_bytes, bob, caplog):
-    def broken(leg):
+async def test_a_handler_that_fails_costs_one_call(
+    town: Any, stranger: Stranger, offer_bytes: bytes, bob: Any, caplog: Any
+) -> None:
+    def broken(leg: Any) -> None:
         raise KeyError("oops")
 
     bob.legs.set_handler(broken)
@@ -63,7 +69,7 @@ async def test_a_handler_that_fails_costs_one_call(town, stranger, offer_bytes, 
     await town.finish()
 
 
-async def test_dialling_names_the_caller(town, alice, stranger):
+async def test_dialling_names_the_caller(town: Any, alice: Any, stranger: Stranger) -> None:
     await alice.legs.dial(
         "sip:1@10.0.0.9;user=phone?X=1",
         caller="sip:+491@trunk.example",
@@ -78,7 +84,7 @@ async def test_dialling_names_the_caller(town, alice, stranger):
     assert stranger.requests("INVITE")[-1].from_.uri.user == "trunkline"
 
 
-async def test_a_telephone_number_goes_through_a_proxy(town, alice, stranger):
+async def test_a_telephone_number_goes_through_a_proxy(town: Any, alice: Any, stranger: Stranger) -> None:
     leg = await alice.legs.dial("tel:+49-30-1", proxy="sip:10.0.0.9", trunk="carrier")
     invite = stranger.requests("INVITE")[0]
     assert invite.uri_text == "tel:+49-30-1"
@@ -87,13 +93,13 @@ async def test_a_telephone_number_goes_through_a_proxy(town, alice, stranger):
 
 
 @pytest.mark.parametrize("target", ["nonsense", "tel:+491", "sip:", "http://x/"])
-async def test_what_cannot_be_dialled(alice, target):
+async def test_what_cannot_be_dialled(alice: Any, target: str) -> None:
     with pytest.raises(RemoteProtocolError):
         await alice.legs.dial(target)
     assert not alice.media.opened
 
 
-async def test_dialling_without_room(town, stranger):
+async def test_dialling_without_room(town: Any, stranger: Stranger) -> None:
     small = town.party("10.0.0.5", ports=0)
     with pytest.raises(Overloaded):
         await small.legs.dial("sip:x@10.0.0.9")
@@ -104,7 +110,7 @@ async def test_dialling_without_room(town, stranger):
     assert len(full.legs) == 0
 
 
-async def test_a_transfer_is_followed_by_a_phone(town, alice, bob):
+async def test_a_transfer_is_followed_by_a_phone(town: Any, alice: Any, bob: Any) -> None:
     """Alice (a phone) calls Bob (an agent), who transfers her to Carol (a human)."""
     carol = town.party("10.0.0.3")
     out, into = await town.call(alice, bob)
@@ -134,7 +140,9 @@ async def test_a_transfer_is_followed_by_a_phone(town, alice, bob):
 
 
 @pytest.mark.parametrize(("status", "told"), [(486, 486), (603, 603)])
-async def test_a_followed_transfer_that_fails_is_reported(town, alice, bob, status, told):
+async def test_a_followed_transfer_that_fails_is_reported(
+    town: Any, alice: Any, bob: Any, status: int, told: Any
+) -> None:
     carol = town.party("10.0.0.3")
     out, into = await town.call(alice, bob)
     await into.transfer("sip:human@10.0.0.3")
@@ -149,7 +157,7 @@ async def test_a_followed_transfer_that_fails_is_reported(town, alice, bob, stat
     assert not into.ended
 
 
-async def test_a_followed_transfer_that_we_cancel(town, alice, bob):
+async def test_a_followed_transfer_that_we_cancel(town: Any, alice: Any, bob: Any) -> None:
     town.party("10.0.0.3")
     out, into = await town.call(alice, bob)
     await into.transfer("sip:human@10.0.0.3")
@@ -161,7 +169,7 @@ async def test_a_followed_transfer_that_we_cancel(town, alice, bob):
     assert (bob.last(TransferProgress).status, bob.last(TransferProgress).final) == (487, True)
 
 
-async def test_a_followed_transfer_that_cannot_be_placed(town, bob):
+async def test_a_followed_transfer_that_cannot_be_placed(town: Any, bob: Any) -> None:
     phone = town.party("10.0.0.1", accept_refer=True, ports=1)
     out, into = await town.call(phone, bob)
     for target, status in (("sip:human@10.0.0.3", 503), ("http://web/", 400)):
@@ -172,7 +180,7 @@ async def test_a_followed_transfer_that_cannot_be_placed(town, bob):
         assert (bob.last(TransferProgress).status, bob.last(TransferProgress).final) == (status, True)
 
 
-async def test_a_transfer_request_can_be_refused(town, alice, bob):
+async def test_a_transfer_request_can_be_refused(town: Any, alice: Any, bob: Any) -> None:
     out, into = await town.call(alice, bob)
     await into.transfer("sip:human@10.0.0.3")
     await town.until(lambda: bool(alice.of(TransferRequested)))
@@ -187,14 +195,14 @@ async def test_a_transfer_request_can_be_refused(town, alice, bob):
     assert [e.status for e in bob.of(TransferProgress)] == [491, 486]
 
 
-async def test_a_target_method_other_than_invite_is_refused(town, alice, bob):
+async def test_a_target_method_other_than_invite_is_refused(town: Any, alice: Any, bob: Any) -> None:
     _, into = await town.call(alice, bob)
     await into.transfer("sip:x@y;method=BYE")
     await town.run(0.5)
     assert bob.last(TransferProgress).status == 403
 
 
-async def test_closing_hangs_up_everything(town, alice, bob):
+async def test_closing_hangs_up_everything(town: Any, alice: Any, bob: Any) -> None:
     await town.call(alice, bob)
     await town.call(alice, bob)
     assert len(bob.legs) == 2
@@ -212,8 +220,8 @@ async def test_closing_hangs_up_everything(town, alice, bob):
     await town.finish()
 
 
-async def test_a_task_that_fails_is_seen(town, bob, caplog):
-    async def broken():
+async def test_a_task_that_fails_is_seen(town: Any, bob: Any, caplog: Any) -> None:
+    async def broken() -> None:
         raise KeyError("media")
 
     bob.legs.spawn(broken(), "closing")
@@ -222,10 +230,10 @@ async def test_a_task_that_fails_is_seen(town, bob, caplog):
     assert "closing failed" in caplog.text
 
 
-async def test_closing_waits_for_tasks(town, bob):
+async def test_closing_waits_for_tasks(town: Any, bob: Any) -> None:
     done = asyncio.Event()
 
-    async def work():
+    async def work() -> None:
         done.set()
 
     bob.legs.spawn(work(), "work")

@@ -52,5 +52,5 @@ def test_anyone_is_everybody() -> None:
 
 
 def test_a_wrong_network_is_said_in_words() -> None:
-    with pytest.raises(ConfigError, match="'10.0.0.0/99' is not an address"):
+    with pytest.raises(ConfigError, match="is not an address"):
         networks(["10.0.0.0/99"])

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import socket
+from typing import Any, Self
 
 import pytest
 
@@ -43,7 +44,7 @@ class Ends:
     def of(self, kind: type) -> list[SipEvent]:
         return [event for event in self.events if isinstance(event, kind)]
 
-    async def __aenter__(self) -> "Ends":
+    async def __aenter__(self) -> Self:
         await self.stack.start()
         return self
 
@@ -57,7 +58,7 @@ def loopback(**kwargs: object) -> SipListen:
 
 @pytest.mark.parametrize("transport", ["udp", "tcp"])
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
-async def test_a_call(transport, host):
+async def test_a_call(transport: str, host: str) -> None:
     async with Ends(loopback()) as bob, Ends(loopback()) as alice:
         uri = parse_uri(f"sip:1000@{host}:{bob.stack.port};transport={transport}")
         session = alice.stack.ua.invite(uri, body=b"v=0\r\n", now=alice.stack.now())
@@ -76,7 +77,7 @@ async def test_a_call(transport, host):
             )
 
 
-async def test_timers_run_on_the_loop():
+async def test_timers_run_on_the_loop() -> None:
     quick = UaConfig(timing=Timing(t1=Nanos(1_000_000), t2=Nanos(4_000_000)))
     silent = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     silent.bind(("127.0.0.1", 0))
@@ -92,7 +93,7 @@ async def test_timers_run_on_the_loop():
 
 
 @pytest.mark.parametrize("port", [0])
-async def test_nothing_listens_there(port):
+async def test_nothing_listens_there(port: Any) -> None:
     closed = socket.socket()
     closed.bind(("127.0.0.1", port))
     number = closed.getsockname()[1]
@@ -107,7 +108,7 @@ async def test_nothing_listens_there(port):
         assert alice.stack.counters["no_transport"] == 1
 
 
-async def test_a_name_that_does_not_resolve():
+async def test_a_name_that_does_not_resolve() -> None:
     async def nowhere(host: str) -> str:
         raise OSError(host)
 
@@ -118,7 +119,7 @@ async def test_a_name_that_does_not_resolve():
         assert alice.stack.counters["resolve_failed"] == 1
 
 
-async def test_resolving_is_bounded():
+async def test_resolving_is_bounded() -> None:
     gate = asyncio.Event()
 
     async def slow(host: str) -> str:
@@ -135,7 +136,7 @@ async def test_resolving_is_bounded():
 
 
 @pytest.mark.parametrize("transports", [("udp",), ("tcp",), ("udp", "tcp")])
-async def test_a_busy_port_is_one_clear_sentence(transports):
+async def test_a_busy_port_is_one_clear_sentence(transports: Any) -> None:
     async with Ends(loopback()) as first:
         second = SipStack(
             SipListen(port=first.stack.port, transports=transports), clock=RealClock(), entropy=os.urandom
@@ -147,16 +148,16 @@ async def test_a_busy_port_is_one_clear_sentence(transports):
         await second.close()
 
 
-async def test_an_address_that_is_not_ours():
+async def test_an_address_that_is_not_ours() -> None:
     stack = SipStack(SipListen(host="192.0.2.1", port=0), clock=RealClock(), entropy=os.urandom)
     with pytest.raises(ConfigError, match="cannot listen"):
         await stack.start()
 
 
-async def test_a_failing_handler_does_not_stop_the_endpoint(caplog):
+async def test_a_failing_handler_does_not_stop_the_endpoint(caplog: Any) -> None:
     async with Ends(loopback()) as bob, Ends(loopback()) as alice:
 
-        def broken(event):
+        def broken(event: Any) -> None:
             raise KeyError("oops")
 
         bob.stack.on_event = broken
@@ -184,7 +185,7 @@ async def hang_up(writer: asyncio.StreamWriter) -> None:
     await writer.wait_closed()
 
 
-async def test_keep_alives_on_a_stream_are_answered():
+async def test_keep_alives_on_a_stream_are_answered() -> None:
     async with Ends(loopback()) as bob:
         reader, writer = await connect(bob)
         writer.write(b"\r\n\r\n")
@@ -192,7 +193,7 @@ async def test_keep_alives_on_a_stream_are_answered():
         await hang_up(writer)
 
 
-async def test_junk_on_a_stream_closes_it_and_400_is_sent_when_possible():
+async def test_junk_on_a_stream_closes_it_and_400_is_sent_when_possible() -> None:
     async with Ends(loopback()) as bob:
         reader, writer = await connect(bob)
         writer.write(
@@ -209,7 +210,7 @@ async def test_junk_on_a_stream_closes_it_and_400_is_sent_when_possible():
         assert bob.stack.counters["malformed"] == 2
 
 
-async def test_connections_are_limited():
+async def test_connections_are_limited() -> None:
     async with Ends(loopback(tcp=TcpLimits(connections=2))) as bob:
         kept = [await connect(bob) for _ in range(2)]
         await wait_until(lambda: bob.stack.connections == 2)
@@ -226,7 +227,7 @@ async def test_connections_are_limited():
         await wait_until(lambda: bob.stack.connections == 0)
 
 
-async def test_idle_and_partial_connections_are_swept():
+async def test_idle_and_partial_connections_are_swept() -> None:
     async with Ends(loopback(tcp=TcpLimits(idle=Nanos(0), partial=seconds(100)))) as bob:
         reader, writer = await connect(bob)
         await wait_until(lambda: bob.stack.connections == 1)
@@ -245,9 +246,9 @@ async def test_idle_and_partial_connections_are_swept():
         assert bob.stack.counters["tcp_partial"] == 1
 
 
-async def test_a_peer_that_does_not_read_loses_its_connection():
+async def test_a_peer_that_does_not_read_loses_its_connection() -> None:
     async with Ends(loopback()) as bob:
-        reader, writer = await connect(bob)
+        _, writer = await connect(bob)
         await wait_until(lambda: bob.stack.connections == 1)
         connection = next(iter(bob.stack._tcp._flows.values()))
         while connection.open:
@@ -258,7 +259,7 @@ async def test_a_peer_that_does_not_read_loses_its_connection():
         writer.close()
 
 
-async def test_messages_that_wait_for_a_connection_are_limited():
+async def test_messages_that_wait_for_a_connection_are_limited() -> None:
     async with Ends(loopback()) as bob, Ends(loopback()) as alice:
         for _ in range(70):
             uri = parse_uri(f"sip:x@127.0.0.1:{bob.stack.port};transport=tcp")
@@ -270,7 +271,7 @@ async def test_messages_that_wait_for_a_connection_are_limited():
         assert alice.stack.connections == 1
 
 
-async def test_udp_keepalives_and_junk():
+async def test_udp_keepalives_and_junk() -> None:
     async with Ends(loopback(transports=("udp",))) as bob:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
             peer.bind(("127.0.0.1", 0))
@@ -281,9 +282,9 @@ async def test_udp_keepalives_and_junk():
             assert bob.stack.connections == 0
 
 
-async def test_what_the_kernel_does_not_take_is_dropped_and_counted():
+async def test_what_the_kernel_does_not_take_is_dropped_and_counted() -> None:
     class Full(socket.socket):
-        def sendto(self, *_):
+        def sendto(self, *_: Any) -> None:
             raise BlockingIOError
 
     async with Ends(loopback()) as alice:
@@ -298,7 +299,7 @@ async def test_what_the_kernel_does_not_take_is_dropped_and_counted():
             full.close()
 
 
-async def test_an_address_that_cannot_be_reached():
+async def test_an_address_that_cannot_be_reached() -> None:
     async with Ends(loopback()) as alice:
         alice.stack.ua.invite(parse_uri("sip:x@[2001:db8::1]:9"), now=alice.stack.now())
         alice.stack.kick()
@@ -307,7 +308,7 @@ async def test_an_address_that_cannot_be_reached():
         assert alice.of(CallEnded)[0].cause == "transport"
 
 
-async def test_names_of_the_stack():
+async def test_names_of_the_stack() -> None:
     async with Ends(loopback(advertise="203.0.113.9")) as alice:
         assert alice.stack.host == "127.0.0.1"
         assert alice.stack.media_host("10.0.0.1") == "203.0.113.9"

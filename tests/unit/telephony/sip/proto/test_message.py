@@ -138,7 +138,16 @@ def test_a_header_cannot_be_smuggled_into_a_value(value: str | bytes) -> None:
 
 @pytest.mark.parametrize(
     "block",
-    [b"no colon", b" folded first: x", b": empty", b"bad name: x", b"n\xc3\xa4me: x", b"a: b\r\n\r\nc: d"],
+    [
+        b"no colon",
+        b"NoColon",
+        b"To",
+        b" folded first: x",
+        b": empty",
+        b"bad name: x",
+        b"n\xc3\xa4me: x",
+        b"a: b\r\n\r\nc: d",
+    ],
 )
 def test_malformed_blocks(block: bytes) -> None:
     with pytest.raises(BadMessage):

@@ -1,5 +1,7 @@
 """REFER and its subscription, both ways."""
 
+from typing import Any
+
 import pytest
 
 from trunkline.model import LocalProtocolError, seconds
@@ -10,19 +12,21 @@ from trunkline.telephony.sip.proto import (
     ReferNotified,
     ReferReceived,
     Request,
+    Send,
     parse_uri,
 )
 from trunkline.telephony.sip.proto.refer import MAX_SUBSCRIPTIONS
+from trunkline.testing.sipnet import SipNetwork, SipNode, Stranger
 
 TARGET = "sip:queue@10.0.0.7;x=%20y"
 
 
 @pytest.fixture
-def call(pair):
+def call(pair: Any) -> Any:
     return pair.establish()
 
 
-def refer(pair, client, target=TARGET, **kwargs):
+def refer(pair: Any, client: Any, target: str = TARGET, **kwargs: Any) -> Any:
     """Alice refers Bob; gives what Bob got."""
     client.refer.send(target, pair.net.now, **kwargs)
     pair.alice.kick()
@@ -31,13 +35,13 @@ def refer(pair, client, target=TARGET, **kwargs):
     return pair.bob.last(ReferReceived).refer
 
 
-def notify(pair, incoming, status, reason=""):
+def notify(pair: Any, incoming: Any, status: int, reason: Any = "") -> None:
     incoming.notify(status, reason, pair.net.now)
     pair.bob.kick()
     pair.net.run(seconds(1))
 
 
-def progress(pair):
+def progress(pair: Any) -> Any:
     return [
         (event.status, event.final) if isinstance(event, ReferNotified) else f"answered {event.status}"
         for event in pair.alice.events
@@ -45,13 +49,13 @@ def progress(pair):
     ]
 
 
-def accept(pair, incoming):
+def accept(pair: Any, incoming: Any) -> None:
     incoming.accept(pair.net.now)
     pair.bob.kick()
     pair.net.run(seconds(1))
 
 
-def test_a_transfer_that_succeeds(pair, call):
+def test_a_transfer_that_succeeds(pair: Any, call: Any) -> None:
     incoming = refer(pair, call[0], headers={"X-Data": "1"})
     assert (incoming.target, incoming.method) == (TARGET, "INVITE")
     assert incoming.referred_by == "<sip:trunkline@10.0.0.1:5060>"
@@ -77,7 +81,7 @@ def test_a_transfer_that_succeeds(pair, call):
     pair.finish()
 
 
-def test_a_transfer_that_is_refused(pair, call):
+def test_a_transfer_that_is_refused(pair: Any, call: Any) -> None:
     incoming = refer(pair, call[0])
     incoming.reject(603, pair.net.now)
     incoming.reject(486, pair.net.now)
@@ -88,14 +92,14 @@ def test_a_transfer_that_is_refused(pair, call):
     assert call[0].confirmed
 
 
-def test_a_transfer_whose_call_fails(pair, call):
+def test_a_transfer_whose_call_fails(pair: Any, call: Any) -> None:
     incoming = refer(pair, call[0])
     accept(pair, incoming)
     notify(pair, incoming, 486, "Busy")
     assert progress(pair)[-1] == (486, True)
 
 
-def test_no_news_for_too_long_is_final_at_both_ends(pair, call):
+def test_no_news_for_too_long_is_final_at_both_ends(pair: Any, call: Any) -> None:
     incoming = refer(pair, call[0])
     accept(pair, incoming)
     pair.net.tamper = lambda node, item: None if item.data.startswith(b"NOTIFY") else item.data
@@ -106,7 +110,7 @@ def test_no_news_for_too_long_is_final_at_both_ends(pair, call):
     assert call[0].confirmed
 
 
-def test_an_unanswered_refer_fails(pair, call):
+def test_an_unanswered_refer_fails(pair: Any, call: Any) -> None:
     pair.net.tamper = lambda node, item: None if item.data.startswith(b"REFER") else item.data
     call[0].refer.send(TARGET, pair.net.now)
     pair.alice.kick()
@@ -114,7 +118,7 @@ def test_an_unanswered_refer_fails(pair, call):
     assert progress(pair) == ["answered 408"]
 
 
-def test_a_refer_that_only_gets_provisionals_is_lost_in_the_end(pair, call):
+def test_a_refer_that_only_gets_provisionals_is_lost_in_the_end(pair: Any, call: Any) -> None:
     client, _ = call
     client.refer.send(TARGET, pair.net.now)
     sent = next(iter(client.refer._sent.values()))
@@ -123,7 +127,7 @@ def test_a_refer_that_only_gets_provisionals_is_lost_in_the_end(pair, call):
     assert progress(pair) == ["answered 408"]
 
 
-def test_a_transport_failure_is_503(pair, call):
+def test_a_transport_failure_is_503(pair: Any, call: Any) -> None:
     call[0].refer.send(TARGET, pair.net.now)
     sent = next(iter(call[0].refer._sent.values()))
     sent.failed(timeout=False, now=pair.net.now)
@@ -131,10 +135,10 @@ def test_a_transport_failure_is_503(pair, call):
     assert progress(pair) == ["answered 503"]
 
 
-def test_a_notify_that_overtakes_the_202_counts_as_acceptance(pair, call):
+def test_a_notify_that_overtakes_the_202_counts_as_acceptance(pair: Any, call: Any) -> None:
     held = []
 
-    def delay_202(node, item):
+    def delay_202(node: SipNode, item: Send) -> Any:
         if item.data.startswith(b"SIP/2.0 202"):
             held.append(item.data)
             return None
@@ -149,7 +153,7 @@ def test_a_notify_that_overtakes_the_202_counts_as_acceptance(pair, call):
     assert progress(pair) == ["answered 202", (100, False), (200, True)]
 
 
-def test_the_end_of_the_call_ends_the_subscription(pair, call):
+def test_the_end_of_the_call_ends_the_subscription(pair: Any, call: Any) -> None:
     client, server = call
     incoming = refer(pair, client)
     accept(pair, incoming)
@@ -163,7 +167,7 @@ def test_the_end_of_the_call_ends_the_subscription(pair, call):
     pair.finish()
 
 
-def test_a_notify_refused_by_the_peer_ends_the_reports(pair, call):
+def test_a_notify_refused_by_the_peer_ends_the_reports(pair: Any, call: Any) -> None:
     incoming = refer(pair, call[0])
     accept(pair, incoming)
     call[0].refer._sent.clear()
@@ -173,7 +177,7 @@ def test_a_notify_refused_by_the_peer_ends_the_reports(pair, call):
     assert call[1].confirmed
 
 
-def test_an_unanswered_notify_ends_the_reports(pair, call):
+def test_an_unanswered_notify_ends_the_reports(pair: Any, call: Any) -> None:
     incoming = refer(pair, call[0])
     pair.net.tamper = lambda node, item: None if item.data.startswith(b"NOTIFY") else item.data
     accept(pair, incoming)
@@ -185,7 +189,9 @@ def test_an_unanswered_notify_ends_the_reports(pair, call):
     ("event", "status"),
     [("presence", 489), ("", 489), ("refer;id=99999", 481), ("refer;id=x", 481), ("refer", 481)],
 )
-def test_notifies_that_belong_to_nothing(net, bob, stranger, offer, event, status):
+def test_notifies_that_belong_to_nothing(
+    net: SipNetwork, bob: SipNode, stranger: Stranger, offer: bytes, event: Any, status: int
+) -> None:
     stranger.send(bob, stranger.request("INVITE", body=offer))
     session = bob.events[0].session
     session.answer(offer, net.now)
@@ -205,7 +211,9 @@ def test_notifies_that_belong_to_nothing(net, bob, stranger, offer, event, statu
         (b"\r\nSIP/2.0 180\r\n", "active", (180, False)),
     ],
 )
-def test_sipfrags_of_all_kinds(net, bob, stranger, offer, body, state, expected):
+def test_sipfrags_of_all_kinds(
+    net: SipNetwork, bob: SipNode, stranger: Stranger, offer: bytes, body: bytes, state: Any, expected: Any
+) -> None:
     stranger.send(bob, stranger.request("INVITE", body=offer))
     session = bob.events[0].session
     session.answer(offer, net.now)
@@ -225,7 +233,7 @@ def test_sipfrags_of_all_kinds(net, bob, stranger, offer, body, state, expected)
     assert (notified.status, notified.final) == expected
 
 
-def test_subscriptions_are_bounded_both_ways(pair, call):
+def test_subscriptions_are_bounded_both_ways(pair: Any, call: Any) -> None:
     client, _ = call
     for _ in range(MAX_SUBSCRIPTIONS):
         accept(pair, refer(pair, client))
@@ -240,7 +248,7 @@ def test_subscriptions_are_bounded_both_ways(pair, call):
     pair.finish()
 
 
-def test_what_cannot_be_referred(pair, offer):
+def test_what_cannot_be_referred(pair: Any, offer: bytes) -> None:
     client = pair.dial()
     with pytest.raises(LocalProtocolError, match="established"):
         client.refer.send(TARGET, pair.net.now)
@@ -248,13 +256,15 @@ def test_what_cannot_be_referred(pair, offer):
         client.refer.send("not a uri", pair.net.now)
 
 
-def test_a_method_parameter_is_seen(pair, call):
+def test_a_method_parameter_is_seen(pair: Any, call: Any) -> None:
     assert refer(pair, call[0], "sip:a@b;method=BYE").method == "BYE"
     assert parse_uri("sip:a@b;method=BYE")
 
 
 @pytest.mark.parametrize("lines", [(), ("Refer-To: <sip:a@b>", "Refer-To: <sip:c@d>"), ("Refer-To: <",)])
-def test_a_refer_needs_one_good_target(net, bob, stranger, offer, lines):
+def test_a_refer_needs_one_good_target(
+    net: SipNetwork, bob: SipNode, stranger: Stranger, offer: bytes, lines: Any
+) -> None:
     stranger.send(bob, stranger.request("INVITE", body=offer))
     session = bob.events[0].session
     session.answer(offer, net.now)
@@ -263,3 +273,14 @@ def test_a_refer_needs_one_good_target(net, bob, stranger, offer, lines):
     stranger.send(bob, stranger.request("REFER", to=to, cseq="2 REFER", branch="z9hG4bK2", headers=lines))
     assert stranger.responses("REFER")[-1].status == 400
     assert not bob.of(ReferReceived)
+
+
+def test_a_dropped_session_drops_its_subscriptions(pair: Any, call: Any) -> None:
+    client, server = call
+    accept(pair, refer(pair, client))
+    client.close()
+    server.close()
+    assert not client.refer._sent
+    assert not server.refer.received
+    assert not pair.alice.ua.timers.get("refer")
+    assert not pair.bob.ua.timers.get("refer")

@@ -1,5 +1,7 @@
 """The user agent: dispatch, OPTIONS, screening, bounds, counting."""
 
+from typing import Any
+
 import pytest
 
 from trunkline.model import Overloaded, seconds
@@ -13,9 +15,10 @@ from trunkline.telephony.sip.proto import (
     UaConfig,
     parse_uri,
 )
+from trunkline.testing.sipnet import SipNetwork, SipNode, Stranger
 
 
-def test_options_tell_the_truth(net, stranger):
+def test_options_tell_the_truth(net: SipNetwork, stranger: Stranger) -> None:
     health = [Health()]
     bob = net.node("10.0.0.2", health=lambda: health[0])
     stranger.send(bob, stranger.request("OPTIONS"))
@@ -34,7 +37,7 @@ def test_options_tell_the_truth(net, stranger):
     assert "reason" not in stranger.responses()[-1].headers
 
 
-def test_options_inside_a_dialog(pair, net):
+def test_options_inside_a_dialog(pair: Any, net: SipNetwork) -> None:
     thief = net.stranger("10.0.0.9")
     _, server = pair.establish()
     thief.send(pair.bob, thief.request("OPTIONS", to="<sip:x>;tag=nobody"))
@@ -50,7 +53,7 @@ def test_options_inside_a_dialog(pair, net):
 
 
 @pytest.mark.parametrize("status", [403, 0])
-def test_strangers_begin_nothing(net, stranger, offer, status):
+def test_strangers_begin_nothing(net: SipNetwork, stranger: Stranger, offer: bytes, status: int) -> None:
     refusal = Refusal(status)
     bob = net.node("10.0.0.2", screen=lambda request, peer: refusal if peer.host == "10.0.0.9" else None)
     for method in ("INVITE", "OPTIONS", "BYE", "CANCEL", "ACK", "FOO"):
@@ -66,7 +69,7 @@ def test_strangers_begin_nothing(net, stranger, offer, status):
     assert bob.of(IncomingCall)
 
 
-def test_junk_is_counted_and_silent(net, bob, stranger):
+def test_junk_is_counted_and_silent(net: SipNetwork, bob: SipNode, stranger: Stranger) -> None:
     for data in (b"junk", b"\xff" * 200, b"SIP/2.0 99999 x\r\n\r\n", b"\x00"):
         stranger.send(bob, data)
     stranger.send(bob, b"\r\n\r\n")
@@ -76,7 +79,7 @@ def test_junk_is_counted_and_silent(net, bob, stranger):
     assert bob.idle
 
 
-def test_a_malformed_request_gets_400(bob, stranger):
+def test_a_malformed_request_gets_400(bob: SipNode, stranger: Stranger) -> None:
     stranger.send(bob, stranger.request("INVITE").replace(b"Content-Length: 0", b"Content-Length: 99"))
     assert stranger.responses()[-1].status == 400
     stranger.send(bob, stranger.request("INVITE").replace(b" SIP/2.0\r\nVia", b" SIP/2.0 \r\nVia"))
@@ -94,25 +97,27 @@ def test_a_malformed_request_gets_400(bob, stranger):
         (b"Call-ID: stranger-call", b"Call-ID: a b"),
     ],
 )
-def test_a_bad_header_gets_400_without_a_transaction(bob, stranger, old, new):
+def test_a_bad_header_gets_400_without_a_transaction(
+    bob: SipNode, stranger: Stranger, old: Any, new: Any
+) -> None:
     stranger.send(bob, stranger.request("INVITE").replace(old, new))
     assert [response.status for response in stranger.received] == [400]
     assert bob.ua.transactions == 0
 
 
-def test_an_old_style_request_with_bad_ids_gets_400(bob, stranger):
+def test_an_old_style_request_with_bad_ids_gets_400(bob: SipNode, stranger: Stranger) -> None:
     data = stranger.request("INVITE", branch="old").replace(b"CSeq: 1 INVITE", b"CSeq: x")
     stranger.send(bob, data)
     assert [response.status for response in stranger.received] == [400]
 
 
-def test_a_request_that_came_twice_is_482(bob, stranger, offer):
+def test_a_request_that_came_twice_is_482(bob: SipNode, stranger: Stranger, offer: bytes) -> None:
     stranger.send(bob, stranger.request("INVITE", body=offer))
     stranger.send(bob, stranger.request("INVITE", branch="z9hG4bK-other", body=offer))
     assert [response.status for response in stranger.responses()] == [100, 482]
 
 
-def test_a_repeated_request_is_answered_from_its_transaction(bob, stranger):
+def test_a_repeated_request_is_answered_from_its_transaction(bob: SipNode, stranger: Stranger) -> None:
     for _ in range(3):
         stranger.send(bob, stranger.request("OPTIONS"))
     assert len({response.to.tag for response in stranger.responses()}) == 1
@@ -120,7 +125,7 @@ def test_a_repeated_request_is_answered_from_its_transaction(bob, stranger):
     assert bob.ua.counters["retransmitted_request"] == 2
 
 
-def test_an_ack_for_nothing_is_ignored(bob, stranger):
+def test_an_ack_for_nothing_is_ignored(bob: SipNode, stranger: Stranger) -> None:
     stranger.send(bob, stranger.request("ACK"))
     assert bob.ua.counters["stray_ack"] == 1
     stranger.send(bob, stranger.request("OPTIONS"))
@@ -128,23 +133,23 @@ def test_an_ack_for_nothing_is_ignored(bob, stranger):
     assert len(stranger.responses()) == 1
 
 
-def test_a_cancel_for_nothing_is_481(bob, stranger):
+def test_a_cancel_for_nothing_is_481(bob: SipNode, stranger: Stranger) -> None:
     stranger.send(bob, stranger.request("CANCEL"))
     assert stranger.responses()[-1].status == 481
 
 
-def test_a_cancel_of_a_refused_invite_is_ok(bob, stranger):
+def test_a_cancel_of_a_refused_invite_is_ok(bob: SipNode, stranger: Stranger) -> None:
     stranger.send(bob, stranger.request("INVITE", headers=("Require: x",)))
     stranger.send(bob, stranger.request("CANCEL"))
     assert [response.status for response in stranger.responses()] == [420, 200]
 
 
-def test_refer_outside_a_dialog_is_declined(bob, stranger):
+def test_refer_outside_a_dialog_is_declined(bob: SipNode, stranger: Stranger) -> None:
     stranger.send(bob, stranger.request("REFER", headers=("Refer-To: <sip:a@b>",)))
     assert stranger.responses()[-1].status == 603
 
 
-def test_stray_and_bad_responses_are_counted(net, bob, stranger):
+def test_stray_and_bad_responses_are_counted(net: SipNetwork, bob: SipNode, stranger: Stranger) -> None:
     other = net.node("10.0.0.1")
     other.ua.invite(parse_uri("sip:x@10.0.0.9"), now=net.now)
     other.kick()
@@ -157,7 +162,7 @@ def test_stray_and_bad_responses_are_counted(net, bob, stranger):
     assert bob.idle
 
 
-def test_requests_inside_calls_pass_a_full_table(net, stranger, offer):
+def test_requests_inside_calls_pass_a_full_table(net: SipNetwork, stranger: Stranger, offer: bytes) -> None:
     bob = net.node("10.0.0.2", config=UaConfig(max_transactions=2))
     stranger.send(bob, stranger.request("INVITE", body=offer))
     session = bob.events[0].session
@@ -173,7 +178,7 @@ def test_requests_inside_calls_pass_a_full_table(net, stranger, offer):
     assert statuses == [200, 200, 503, 503, 503], "twice the bound, and then no more"
 
 
-def test_too_many_calls_of_ours(net, offer):
+def test_too_many_calls_of_ours(net: SipNetwork, offer: bytes) -> None:
     alice = net.node("10.0.0.1", config=UaConfig(max_sessions=1))
     alice.ua.invite(parse_uri("sip:x@10.0.0.9"), now=net.now)
     with pytest.raises(Overloaded):
@@ -182,7 +187,7 @@ def test_too_many_calls_of_ours(net, offer):
         alice.ua.invite(parse_uri("sip:"), now=net.now)
 
 
-def test_every_message_can_be_observed(net, bob, stranger):
+def test_every_message_can_be_observed(net: SipNetwork, bob: SipNode, stranger: Stranger) -> None:
     seen = []
     bob.ua.observe(seen.append)
     stranger.send(bob, stranger.request("OPTIONS"))
@@ -199,7 +204,7 @@ def test_every_message_can_be_observed(net, bob, stranger):
     assert len(seen) == 3
 
 
-def test_a_session_keeps_its_messages(pair):
+def test_a_session_keeps_its_messages(pair: Any) -> None:
     client, server = pair.establish()
     assert [record.sent for record in client.trace] == [True, False, False, True]
     assert [record.sent for record in server.trace] == [False, True, True, False]
@@ -209,7 +214,7 @@ def test_a_session_keeps_its_messages(pair):
     pair.finish()
 
 
-def test_counters_have_a_bounded_number_of_names(bob, stranger):
+def test_counters_have_a_bounded_number_of_names(bob: SipNode, stranger: Stranger) -> None:
     for number in range(100):
         stranger.send(
             bob, stranger.request(f"METHOD{number}", branch=f"z9hG4bK{number}", call_id=f"c{number}")
@@ -218,10 +223,63 @@ def test_counters_have_a_bounded_number_of_names(bob, stranger):
     assert len(bob.ua.counters) < 20
 
 
-def test_a_failed_transport_reaches_its_user(net, offer):
+def test_a_failed_transport_reaches_its_user(net: SipNetwork, offer: bytes) -> None:
     alice = net.node("10.0.0.1")
     alice.ua.invite(parse_uri("sip:x@10.0.0.99;transport=tcp"), body=offer, now=net.now)
     alice.kick()
     net.run(seconds(1))
     assert alice.of(CallEnded)
     assert alice.ua.counters["transport_failed"] == 1
+
+
+def test_calls_that_are_cancelled_refused_and_acknowledged(
+    net: SipNetwork, stranger: Stranger, offer: bytes
+) -> None:
+    bob = net.node("10.0.0.2", config=UaConfig(max_sessions=1))
+    stranger.send(bob, stranger.request("INVITE", body=offer))
+    stranger.send(bob, stranger.request("INVITE", branch="z9hG4bK2", call_id="2", body=offer))
+    assert stranger.responses()[-1].status == 503
+    assert bob.ua.counters["overload_sessions"] == 1
+    stranger.send(bob, stranger.request("CANCEL"))
+    assert [response.status for response in stranger.responses("CANCEL")] == [200]
+    assert stranger.responses("INVITE")[-1].status == 487
+    stranger.send(bob, stranger.request("ACK"))
+    net.run(seconds(6))
+    stranger.send(bob, stranger.request("ACK", branch="z9hG4bK2", call_id="2"))
+    net.run(seconds(200))
+    assert bob.idle
+
+
+def test_a_request_for_an_unknown_dialog_is_481(bob: SipNode, stranger: Stranger) -> None:
+    stranger.send(bob, stranger.request("BYE"))
+    assert stranger.responses()[-1].status == 481
+    assert bob.ua.counters["unknown_dialog"] == 1
+
+
+def test_a_header_that_only_the_call_needs_is_found_broken_later(
+    bob: SipNode, stranger: Stranger, offer: bytes
+) -> None:
+    data = stranger.request("INVITE", body=offer).replace(b"<sip:stranger@10.0.0.9:5060>", b"<tel:+1>")
+    stranger.send(bob, data)
+    assert stranger.responses()[-1].status == 400
+    assert bob.ua.counters["bad_header"] == 1
+    assert bob.ua.transactions == 1
+
+
+def test_a_reinvite_can_be_cancelled(net: SipNetwork, bob: SipNode, stranger: Stranger, offer: bytes) -> None:
+    stranger.send(bob, stranger.request("INVITE", body=offer))
+    session = bob.last(IncomingCall).session
+    session.answer(offer, net.now)
+    bob.kick()
+    to = f"<sip:1000@10.0.0.2>;tag={session.dialog.local.tag}"
+    stranger.send(bob, stranger.request("ACK", to=to, branch="z9hG4bKack"))
+    stranger.send(bob, stranger.request("INVITE", to=to, cseq="2 INVITE", branch="z9hG4bK2", body=offer))
+    stranger.send(bob, stranger.request("CANCEL", to=to, cseq="2 CANCEL", branch="z9hG4bK2"))
+    assert stranger.responses("INVITE")[-1].status == 487
+    assert stranger.responses("CANCEL")[-1].to.tag == session.dialog.local.tag
+
+
+def test_a_stranger_with_broken_bytes_is_not_answered_either(net: SipNetwork, stranger: Stranger) -> None:
+    bob = net.node("10.0.0.2", screen=lambda request, peer: Refusal(403))
+    stranger.send(bob, stranger.request("INVITE").replace(b"Content-Length: 0", b"Content-Length: 99"))
+    assert not stranger.received

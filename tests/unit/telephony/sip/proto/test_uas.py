@@ -1,23 +1,28 @@
 """The called side: ringing, answering, refusing, being cancelled."""
 
+from typing import Any
+
 import pytest
 
 from trunkline.model import LocalProtocolError, seconds
 from trunkline.telephony.sip.proto import CallConfirmed, CallEnded, IncomingCall, UaConfig
 from trunkline.telephony.sip.proto.transport import Peer
+from trunkline.testing.sipnet import SipNetwork, SipNode, Stranger
 
 
 @pytest.fixture
-def call(bob, stranger, offer):
+def call(bob: SipNode, stranger: Stranger, offer: bytes) -> Any:
     stranger.send(bob, stranger.request("INVITE", body=offer, headers=("Record-Route: <sip:10.0.0.5;lr>",)))
     return bob.last(IncomingCall).session
 
 
-def final(stranger):
+def final(stranger: Stranger) -> Any:
     return [response for response in stranger.responses("INVITE") if response.status >= 200]
 
 
-def test_ringing_then_answered(net, bob, stranger, call, offer, answer):
+def test_ringing_then_answered(
+    net: SipNetwork, bob: SipNode, stranger: Stranger, call: Any, offer: bytes, answer: bytes
+) -> None:
     assert call.offer == offer
     assert call.peer == Peer("UDP", "10.0.0.9", 5060)
     call.progress(net.now)
@@ -39,7 +44,9 @@ def test_ringing_then_answered(net, bob, stranger, call, offer, answer):
         call.answer(answer, net.now)
 
 
-def test_an_ack_with_the_branch_of_the_invite_confirms_too(net, bob, stranger, call, answer):
+def test_an_ack_with_the_branch_of_the_invite_confirms_too(
+    net: SipNetwork, bob: SipNode, stranger: Stranger, call: Any, answer: bytes
+) -> None:
     call.answer(answer, net.now)
     bob.kick()
     to = f"<sip:1000@10.0.0.2>;tag={call.dialog.local.tag}"
@@ -47,7 +54,9 @@ def test_an_ack_with_the_branch_of_the_invite_confirms_too(net, bob, stranger, c
     assert call.confirmed
 
 
-def test_an_ack_for_something_else_is_ignored(net, bob, stranger, call, answer):
+def test_an_ack_for_something_else_is_ignored(
+    net: SipNetwork, bob: SipNode, stranger: Stranger, call: Any, answer: bytes
+) -> None:
     call.answer(answer, net.now)
     bob.kick()
     to = f"<sip:1000@10.0.0.2>;tag={call.dialog.local.tag}"
@@ -55,7 +64,7 @@ def test_an_ack_for_something_else_is_ignored(net, bob, stranger, call, answer):
     assert call.waiting_for_ack
 
 
-def test_a_refusal(net, bob, stranger, call):
+def test_a_refusal(net: SipNetwork, bob: SipNode, stranger: Stranger, call: Any) -> None:
     call.reject(486, net.now, reason="Full Up", headers={"Retry-After": "7"})
     call.reject(500, net.now)
     bob.kick()
@@ -73,13 +82,15 @@ def test_a_refusal(net, bob, stranger, call):
     assert bob.idle
 
 
-def test_methods_that_are_not_allowed_say_which_are(net, bob, stranger, call):
+def test_methods_that_are_not_allowed_say_which_are(
+    net: SipNetwork, bob: SipNode, stranger: Stranger, call: Any
+) -> None:
     call.reject(405, net.now)
     bob.kick()
     assert "INVITE" in final(stranger)[0].headers.views("allow")
 
 
-def test_being_cancelled(net, bob, stranger, call):
+def test_being_cancelled(net: SipNetwork, bob: SipNode, stranger: Stranger, call: Any) -> None:
     call.progress(net.now)
     bob.kick()
     stranger.send(bob, stranger.request("CANCEL"))
@@ -94,7 +105,9 @@ def test_being_cancelled(net, bob, stranger, call):
     assert bob.idle
 
 
-def test_a_cancel_that_comes_too_late_changes_nothing(net, bob, stranger, call, answer):
+def test_a_cancel_that_comes_too_late_changes_nothing(
+    net: SipNetwork, bob: SipNode, stranger: Stranger, call: Any, answer: bytes
+) -> None:
     call.answer(answer, net.now)
     bob.kick()
     stranger.send(bob, stranger.request("CANCEL"))
@@ -103,7 +116,7 @@ def test_a_cancel_that_comes_too_late_changes_nothing(net, bob, stranger, call, 
     assert [response.status for response in final(stranger)] == [200]
 
 
-def test_bye_before_the_answer(net, bob, stranger, call):
+def test_bye_before_the_answer(net: SipNetwork, bob: SipNode, stranger: Stranger, call: Any) -> None:
     to = f"<sip:1000@10.0.0.2>;tag={call.dialog.local.tag}"
     stranger.send(bob, stranger.request("BYE", to=to, cseq="2 BYE", branch="z9hG4bKbye"))
     assert stranger.responses("BYE")[0].status == 200
@@ -113,14 +126,16 @@ def test_bye_before_the_answer(net, bob, stranger, call):
     assert bob.idle
 
 
-def test_reinvite_before_the_answer(bob, stranger, call, offer):
+def test_reinvite_before_the_answer(bob: SipNode, stranger: Stranger, call: Any, offer: bytes) -> None:
     to = f"<sip:1000@10.0.0.2>;tag={call.dialog.local.tag}"
     stranger.send(bob, stranger.request("INVITE", to=to, cseq="2 INVITE", branch="z9hG4bK2", body=offer))
     assert final(stranger)[0].status == 500
 
 
 @pytest.mark.parametrize("answered", [False, True])
-def test_hanging_up(net, bob, stranger, call, answer, answered):
+def test_hanging_up(
+    net: SipNetwork, bob: SipNode, stranger: Stranger, call: Any, answer: bytes, answered: Any
+) -> None:
     if answered:
         call.answer(answer, net.now)
         to = f"<sip:1000@10.0.0.2>;tag={call.dialog.local.tag}"
@@ -132,7 +147,7 @@ def test_hanging_up(net, bob, stranger, call, answer, answered):
     assert len(bob.of(CallEnded)) == 1
 
 
-def test_a_call_that_nobody_answers_ends_with_480(net, stranger, offer):
+def test_a_call_that_nobody_answers_ends_with_480(net: SipNetwork, stranger: Stranger, offer: bytes) -> None:
     bob = net.node("10.0.0.2", config=UaConfig(unanswered=seconds(20)))
     stranger.send(bob, stranger.request("INVITE", body=offer))
     net.run(seconds(21))
@@ -142,7 +157,9 @@ def test_a_call_that_nobody_answers_ends_with_480(net, stranger, offer):
     assert bob.idle
 
 
-def test_a_broken_connection_before_the_answer_ends_the_call(net, bob, call):
+def test_a_broken_connection_before_the_answer_ends_the_call(
+    net: SipNetwork, bob: SipNode, call: Any
+) -> None:
     call.unacknowledged(net.now)
     bob.kick()
     assert bob.last(CallEnded).cause == "transport"
@@ -150,14 +167,18 @@ def test_a_broken_connection_before_the_answer_ends_the_call(net, bob, call):
     assert len(bob.of(CallEnded)) == 1
 
 
-def test_a_broken_connection_after_the_answer_waits_for_the_ack(net, bob, call, answer):
+def test_a_broken_connection_after_the_answer_waits_for_the_ack(
+    net: SipNetwork, bob: SipNode, call: Any, answer: bytes
+) -> None:
     call.answer(answer, net.now)
     call.unacknowledged(net.now)
     bob.kick()
     assert not bob.of(CallEnded)
 
 
-def test_an_invite_that_cannot_make_a_dialog_is_refused(bob, stranger, offer):
+def test_an_invite_that_cannot_make_a_dialog_is_refused(
+    bob: SipNode, stranger: Stranger, offer: bytes
+) -> None:
     data = (
         stranger.request("INVITE", body=offer)
         .replace(b"Contact: <sip:", b"Contact: <tel:")
@@ -166,3 +187,29 @@ def test_an_invite_that_cannot_make_a_dialog_is_refused(bob, stranger, offer):
     stranger.send(bob, data)
     assert final(stranger)[0].status == 400
     assert bob.ua.sessions == 0
+
+
+def test_a_cancel_for_a_reinvite_is_not_for_the_call(
+    net: SipNetwork, bob: SipNode, stranger: Stranger, call: Any, offer: bytes, answer: bytes
+) -> None:
+    call.answer(answer, net.now)
+    to = f"<sip:1000@10.0.0.2>;tag={call.dialog.local.tag}"
+    stranger.send(bob, stranger.request("ACK", to=to, branch="z9hG4bKack"))
+    stranger.send(bob, stranger.request("INVITE", to=to, cseq="2 INVITE", branch="z9hG4bK2", body=offer))
+    stranger.send(bob, stranger.request("CANCEL", to=to, cseq="2 CANCEL", branch="z9hG4bK2"))
+    assert final(stranger)[-1].status == 487
+    assert call.confirmed
+
+
+def test_hanging_up_before_the_ack(
+    net: SipNetwork, bob: SipNode, stranger: Stranger, call: Any, answer: bytes
+) -> None:
+    call.answer(answer, net.now)
+    call.hang_up(net.now)
+    bob.kick()
+    to = f"<sip:1000@10.0.0.2>;tag={call.dialog.local.tag}"
+    stranger.send(bob, stranger.request("ACK", to=to, branch="z9hG4bKack"))
+    assert bob.of(CallEnded)
+    assert not bob.of(CallConfirmed)
+    net.run(seconds(100))
+    assert bob.idle

@@ -87,11 +87,12 @@ _MULTI: Final[dict[str, Callable[[str], tuple[Any, ...]]]] = {
 class Headers:
     """Header fields in order. Names are case-insensitive and compact forms count as their long ones."""
 
-    __slots__ = ("_fields", "_views")
+    __slots__ = ("_fields", "_index", "_views")
 
     def __init__(self, fields: Iterable[Field] = ()) -> None:
         self._fields: list[Field] = list(fields)
         self._views: dict[str, Any] = {}
+        self._index: dict[str, list[bytes]] | None = None
 
     def __len__(self) -> int:
         return len(self._fields)
@@ -101,18 +102,32 @@ class Headers:
         return ((name, value) for name, _, value in self._fields)
 
     def __contains__(self, name: str) -> bool:
-        return any(field[0] == name for field in self._fields)
+        return name in self._values()
 
     def raw(self, name: str) -> bytes | None:
         """First value of the header, or None."""
-        for field in self._fields:
-            if field[0] == name:
-                return field[2]
-        return None
+        values = self._values().get(name)
+        return values[0] if values else None
 
     def all_raw(self, name: str) -> list[bytes]:
         """Every value of the header, one per field."""
-        return [value for key, _, value in self._fields if key == name]
+        return self._values().get(name, [])
+
+    def _values(self) -> dict[str, list[bytes]]:
+        """Values by name; built when first asked after a change."""
+        index = self._index
+        if index is None:
+            index = self._index = {}
+            for name, _, value in self._fields:
+                if name in index:
+                    index[name].append(value)
+                else:
+                    index[name] = [value]
+        return index
+
+    def _changed(self, name: str) -> None:
+        self._views.pop(name, None)
+        self._index = None
 
     def text(self, name: str) -> str:
         """First value as text, ``""`` when absent."""
@@ -129,7 +144,7 @@ class Headers:
             self._fields.insert(0, field)
         else:
             self._fields.append(field)
-        self._views.pop(field[0], None)
+        self._changed(field[0])
 
     def set(self, name: str, value: str | bytes) -> None:
         """Replace all fields of this name by one, in the place of the first."""
@@ -142,7 +157,7 @@ class Headers:
     def remove(self, name: str) -> None:
         """Remove all fields of this name."""
         self._fields = [field for field in self._fields if field[0] != name]
-        self._views.pop(name, None)
+        self._changed(name)
 
     def replace_top(self, name: str, value: str) -> None:
         """Replace the first value of a list header (the top Via), leaving the others as they came."""
@@ -152,14 +167,14 @@ class Headers:
                 rest = split_commas(text(old))[1:]
                 data = raw(", ".join([value, *rest]))
                 self._fields[at] = (key, name.encode("ascii") + b": " + data, data)
-                self._views.pop(key, None)
+                self._changed(key)
                 return
         self.add(name, value, first=True)
 
     def copy_from(self, other: "Headers", name: str) -> None:
         """Append all fields of this name from another message, byte for byte."""
         self._fields.extend(field for field in other._fields if field[0] == name)
-        self._views.pop(name, None)
+        self._changed(name)
 
     def view(self, name: str) -> Any:
         """Typed value of a header that occurs once; None when absent. Raises ``BadHeader``."""
@@ -200,14 +215,17 @@ class Headers:
     def parse(cls, block: bytes) -> "Headers":
         """Cut a header block (lines joined by CRLF, no blank line) into fields. Raises ``BadMessage``."""
         fields: list[Field] = []
+        names = _NAMES
         for line in _unfolded_lines(block):
             name, colon, value = line.partition(b":")
-            key = _NAMES.get(name)
+            key = names.get(name)
             if key is None:
                 key = _name_of(name)
             if not colon:
                 raise BadMessage("a header line without a colon")
-            fields.append((key, line, _value_of(value)))
+            if b"\r\n" in value:
+                value = _FOLD.sub(b" ", value)
+            fields.append((key, line, value.strip(b" \t")))
         if len(fields) > MAX_HEADERS:
             raise BadMessage(f"more than {MAX_HEADERS} header fields")
         return cls(fields)
@@ -228,12 +246,6 @@ def _unfolded_lines(block: bytes) -> list[bytes]:
         else:
             joined.append(line)
     return joined
-
-
-def _value_of(value: bytes) -> bytes:
-    if b"\r\n" in value:
-        value = _FOLD.sub(b" ", value)
-    return value.strip(b" \t")
 
 
 def _name_of(name: bytes) -> str:

@@ -7,6 +7,7 @@ kept as text. What was parsed is written back exactly as it came.
 import ipaddress
 import re
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
@@ -14,6 +15,8 @@ from trunkline.telephony.sip.proto.errors import BadUri
 from trunkline.telephony.sip.proto.grammar import Params, format_params, param, text
 
 MAX_URI: Final = 4096
+MAX_HOST: Final = 270
+"""A host name (255) with brackets or a port."""
 
 _FORBIDDEN: Final = re.compile(r'[\x00- <>"\x7f]')
 _SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.\-]*):")
@@ -118,8 +121,11 @@ def parse_host(value: str) -> str:
     return value
 
 
+@lru_cache(maxsize=1024)
 def parse_hostport(value: str) -> tuple[str, int | None]:
-    """``host[:port]``; raises ``BadUri``."""
+    """``host[:port]``; raises ``BadUri``. Remembered: the same few addresses are in every message."""
+    if len(value) > MAX_HOST:
+        raise BadUri(f"a host longer than {MAX_HOST} characters")
     if value.startswith("["):
         host, bracket, tail = value.partition("]")
         host += bracket

@@ -16,6 +16,7 @@ use crate::command::{Command, CommandQueue};
 use crate::events::{Event, EventQueue};
 use crate::poller::{Poller, Token};
 use crate::ports::Ports;
+use crate::priority;
 use crate::random::Random;
 use crate::recorder::{Recorder, RecorderCounters, WavFile};
 use crate::resolver::Resolver;
@@ -198,7 +199,10 @@ impl Engine {
             };
             let shard = Shard::new(context, Arc::clone(&events));
             let name = format!("trunkline-rtp-{index}");
-            threads.push(std::thread::Builder::new().name(name).spawn(move || shard.run())?);
+            threads.push(std::thread::Builder::new().name(name).spawn(move || {
+                priority::raise();
+                shard.run();
+            })?);
             shards.push(commands);
         }
         let running = Running { threads, resolver, recorder, random: Random::new() };

@@ -17,6 +17,7 @@ mod engine;
 mod events;
 mod poller;
 mod ports;
+mod priority;
 mod random;
 mod recorder;
 mod resolver;

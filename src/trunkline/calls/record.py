@@ -1,6 +1,7 @@
 """The record of one call in the ledger: opened before anything is promised, closed whatever happens."""
 
 import asyncio
+import logging
 from typing import Final
 
 from trunkline.calls.call import Call
@@ -8,6 +9,8 @@ from trunkline.calls.outcomes import CallOver, Refusal
 from trunkline.calls.states import Step
 from trunkline.model import Outcome, Reason, Result
 from trunkline.trust.ledger import CallRecord, Kind, LedgerUnavailable
+
+log = logging.getLogger(__name__)
 
 RETRY_AFTER_S: Final = 30
 """What a caller's network is told while no record can be written."""
@@ -64,3 +67,8 @@ def _first_entries(call: Call) -> None:
     }
     call.note_at(call.started, Kind.CALL_ARRIVED, arrived)
     call.note(Kind.ROUTED, route=call.route.name, agent=call.route.agent, engine=call.agent.engine)
+    # Numbers and names of callers belong into the record, not into logs.
+    log.info(
+        "call arrived",
+        extra={"call": call.id, "trunk": info.trunk, "route": call.route.name, "agent": call.route.agent},
+    )

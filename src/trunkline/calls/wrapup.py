@@ -1,7 +1,7 @@
 """The end of a call, whatever ended it: tasks, engine, leg, media, record, in this order, each in its own bounds."""
 
 import logging
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
 from trunkline.calls.attach import detach
@@ -36,8 +36,8 @@ async def wrap_up(call: Call, refusal: Refusal | None) -> None:
     await call.owned.stop()
     await _carefully(call, "closing the engine", seconds(3), detach(call))
     await _carefully(call, "ending the leg", LEG_END, _end_leg(call, refusal if early else None, early=early))
-    await _carefully(call, "writing the last entries", RECORD_END, _settle(call))
-    await _carefully(call, "counting", RECORD_END, _count(call))
+    _guarded(call, "writing the last entries", call.settle)
+    _guarded(call, "counting", lambda: _count(call))
     await _close_record(call)
     call.step(Step.CLOSE)
 
@@ -53,11 +53,7 @@ async def _end_leg(call: Call, refusal: Refusal | None, *, early: bool) -> None:
         await call.leg.hangup(reason=call.outcome.reason)
 
 
-async def _settle(call: Call) -> None:
-    call.settle()
-
-
-async def _count(call: Call) -> None:
+def _count(call: Call) -> None:
     duration = call.now() - call.started
     for kind, count in call.inbox.dropped.items():
         call.desk.meter.inbox_dropped(kind, count)
@@ -90,7 +86,13 @@ async def _carefully(call: Call, what: str, span: Nanos, work: Coroutine[Any, An
         log.warning("%s: %s; it is written later", what, later, extra={"call": call.id})
     except TrunklineError as failed:
         log.warning("%s: %s", what, failed, extra={"call": call.id})
-    except Exception as bug:
+    except Exception as bug:  # noqa: BLE001 - reported
         # A mistake of ours in one part must not keep the ports, the engine or the record of this call.
-        log.exception("%s failed", what, extra={"call": call.id})
-        call.note(Kind.BUG, where=what, detail=type(bug).__name__)
+        call.bug(what, bug)
+
+
+def _guarded(call: Call, what: str, work: Callable[[], None]) -> None:
+    try:
+        work()
+    except Exception as bug:  # noqa: BLE001 - reported; as above
+        call.bug(what, bug)

@@ -7,14 +7,16 @@ also what still arrives after the core has let go. It refuses to change a packet
 """
 
 import asyncio
+import datetime as dt
 import errno
 import socket
+import struct
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from trunkline.model import Clock, Overloaded
+from trunkline.model import SECOND, Clock, Nanos, Overloaded
 from trunkline.operations.phone.wire import WireLog
 from trunkline.telephony.media.port import (
     MaskMode,
@@ -28,9 +30,18 @@ from trunkline.telephony.media.port import (
 )
 
 Address = tuple[str, int]
-Received = Callable[[bytes, Address], None]
+Received = Callable[[bytes, Address, Nanos], None]
+"""A datagram, where it came from, and when the kernel got it."""
 
 MAX_DATAGRAM: Final = 2048
+SO_TIMESTAMPNS: Final = 35
+"""Linux ``asm-generic/socket.h``: arrival times with the datagrams; Python's socket module does not name it."""
+
+NOTES: Final = socket.CMSG_SPACE(64)
+_TIMESPEC: Final = struct.Struct("@ll")
+MAX_WAIT: Final = 10 * SECOND
+"""A datagram that seems to have waited longer was stamped before the wall clock was set."""
+
 BATCH: Final = 64
 """Datagrams read at one wake-up, so that a flood on one socket does not starve the others."""
 
@@ -40,9 +51,10 @@ PAIR_ATTEMPTS: Final = 64
 class _Socket:
     """One non-blocking UDP socket on the event loop. What the kernel does not take at once is dropped."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, sock: socket.socket) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, sock: socket.socket, clock: Clock) -> None:
         self._loop = loop
         self._sock = sock
+        self._clock = clock
         self.address: Address = sock.getsockname()[:2]
         self.dropped = 0
 
@@ -50,16 +62,18 @@ class _Socket:
         self._loop.add_reader(self._sock.fileno(), self._readable, received)
 
     def _readable(self, received: Received) -> None:
+        now, wall = self._clock.now(), _nanoseconds(self._clock.wall())
         for _ in range(BATCH):
             try:
-                data, source = self._sock.recvfrom(MAX_DATAGRAM)
+                data, notes, _, source = self._sock.recvmsg(MAX_DATAGRAM, NOTES)
             except BlockingIOError:
                 return
             except (
                 OSError
             ):  # an ICMP error of an earlier packet: nobody listens there, which is not our failure
                 continue
-            received(data, source[:2])
+            waited = wall - _stamped(notes, wall)
+            received(data, source[:2], Nanos(now - min(max(0, waited), MAX_WAIT)))
 
     def send(self, data: bytes, to: Address) -> bool:
         try:
@@ -74,6 +88,20 @@ class _Socket:
         self._sock.close()
 
 
+def _nanoseconds(moment: dt.datetime) -> int:
+    return int(moment.timestamp()) * SECOND + moment.microsecond * 1000
+
+
+def _stamped(notes: list[tuple[int, int, bytes]], otherwise: int) -> int:
+    """The kernel's own time of a datagram's arrival (wall clock), so that a busy process does not look like a
+    late sender."""
+    for level, kind, data in notes:
+        if level == socket.SOL_SOCKET and kind == SO_TIMESTAMPNS and len(data) >= _TIMESPEC.size:
+            seconds, nanos = _TIMESPEC.unpack_from(data)
+            return int(seconds) * SECOND + int(nanos)
+    return otherwise
+
+
 def bind_pair(host: str) -> tuple[socket.socket, socket.socket]:
     """Two bound UDP sockets on an even port and the next one (RFC 3550 section 11)."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -85,6 +113,7 @@ def bind_pair(host: str) -> tuple[socket.socket, socket.socket]:
             port = first.getsockname()[1]
             if port % 2 == 0:
                 second.bind((host, port + 1))
+                first.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
                 first.setblocking(False)
                 second.setblocking(False)
                 return first, second
@@ -105,9 +134,9 @@ class WitnessedPort:
         self._inner = inner
         self._clock = clock
         host = inner.local_host
-        self._rtp, self._rtcp = (_Socket(loop, sock) for sock in bind_pair(host))
+        self._rtp, self._rtcp = (_Socket(loop, sock, clock) for sock in bind_pair(host))
         try:
-            self._core_rtp, self._core_rtcp = (_Socket(loop, sock) for sock in bind_pair(host))
+            self._core_rtp, self._core_rtcp = (_Socket(loop, sock, clock) for sock in bind_pair(host))
         except Overloaded:
             self._rtp.close()
             self._rtcp.close()
@@ -123,23 +152,23 @@ class WitnessedPort:
 
     # --- packets --------------------------------------------------------------------------------------
 
-    def _from_network(self, data: bytes, source: Address) -> None:
-        self.log.add(data, self._clock.now(), f"{source[0]}:{source[1]}", sent=False)
+    def _from_network(self, data: bytes, source: Address, at: Nanos) -> None:
+        self.log.add(data, at, f"{source[0]}:{source[1]}", sent=False)
         if not self._let_go and self._far is not None and source[0] == self._far.remote_host:
             self._core_rtp.send(data, self._core)
 
-    def _from_core(self, data: bytes, source: Address) -> None:
+    def _from_core(self, data: bytes, source: Address, _at: Nanos) -> None:
         if self._let_go or self._far is None or source != self._core:
             return
         to = (self._far.remote_host, self._far.remote_port)
         if self._rtp.send(data, to):
             self.log.add(data, self._clock.now(), f"{to[0]}:{to[1]}", sent=True)
 
-    def _rtcp_from_network(self, data: bytes, source: Address) -> None:
+    def _rtcp_from_network(self, data: bytes, source: Address, _at: Nanos) -> None:
         if not self._let_go and self._far is not None and source[0] == self._far.remote_host:
             self._core_rtcp.send(data, (self._core[0], self._core[1] + 1))
 
-    def _rtcp_from_core(self, data: bytes, source: Address) -> None:
+    def _rtcp_from_core(self, data: bytes, source: Address, _at: Nanos) -> None:
         if self._let_go or self._far is None or source != (self._core[0], self._core[1] + 1):
             return
         port = self._far.remote_rtcp_port or self._far.remote_port + 1

@@ -93,6 +93,12 @@ impl EventQueue {
         self.congested.load(Ordering::Relaxed)
     }
 
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        inner.control.len() + inner.taps.len()
+    }
+
     /// Moves all of `batch` into the queue with at most one wake-up.
     pub(crate) fn push_all(&self, batch: &mut Vec<Event>) {
         if batch.is_empty() {

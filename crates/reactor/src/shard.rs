@@ -312,12 +312,24 @@ mod tests {
         }
     }
 
-    /// The proof of `trunkline-session` extended to sockets, recording and the loop itself.
-    #[test]
+    /// A shard that the test steps by hand, with one call on it.
+    struct Rig {
+        shard: Shard,
+        queue: Arc<EventQueue>,
+        commands: Arc<CommandQueue>,
+        stats: Arc<CallShared>,
+        rtp: SocketAddr,
+        caller: UdpSocket,
+        listener: TcpListener,
+        // Its threads end with it.
+        _helpers: (Resolver, Recorder),
+    }
+
     #[expect(clippy::disallowed_methods, reason = "this crate owns the sockets")]
-    fn a_bridged_and_recorded_call_allocates_nothing() {
-        let ports = Arc::new(Ports::new([127, 0, 0, 1].into(), 17_160, 17_179, Nanos::ZERO));
+    fn rig(port_low: u16) -> Rig {
+        let ports = Arc::new(Ports::new([127, 0, 0, 1].into(), port_low, port_low + 9, Nanos::ZERO));
         let commands = Arc::new(CommandQueue::new().unwrap());
+        let queue = Arc::new(EventQueue::new().unwrap());
         let poller = Poller::new().unwrap();
         poller.add(&*commands.wake().unwrap(), Token::Wake, true, false).unwrap();
         let resolver = Resolver::start().unwrap();
@@ -334,27 +346,34 @@ mod tests {
             congested: false,
             datagram: Box::new([0; DATAGRAM]),
         };
-        let mut shard = Shard::new(context, Arc::new(EventQueue::new().unwrap()));
         let pair = ports.take(clock::now()).unwrap().unwrap();
-        let rtp: SocketAddr = ([127, 0, 0, 1], pair.port).into();
+        let rtp = ([127, 0, 0, 1], pair.port).into();
         let caller = UdpSocket::bind("127.0.0.1:0").unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let path = std::env::temp_dir().join(format!("trunkline-allocations-{}.wav", std::process::id()));
         let config =
             SessionConfig { ssrc: 1, sequence: 1, timestamp: 1, seed: 1, rtp_silence: Nanos::from_secs(5) };
-        let counters = Arc::new(CallShared::default());
+        let stats = Arc::new(CallShared::default());
         let session = Box::new(Session::new(clock::now(), config));
-        commands.push(1, Command::Open { pair, shared: Arc::clone(&counters), session });
+        commands.push(1, Command::Open { pair, shared: Arc::clone(&stats), session });
         commands.push(1, Command::Connect(parameters(caller.local_addr().unwrap())));
-        commands.push(1, Command::Record(WavFile::create(&path).unwrap()));
         commands.push(1, Command::OpenSocket(Box::new(spec(listener.local_addr().unwrap()))));
+        let shard = Shard::new(context, Arc::clone(&queue));
+        Rig { shard, queue, commands, stats, rtp, caller, listener, _helpers: (resolver, recorder) }
+    }
+
+    /// The proof of `trunkline-session` extended to sockets, recording and the loop itself.
+    #[test]
+    fn a_bridged_and_recorded_call_allocates_nothing() {
+        let mut rig = rig(17_160);
+        let path = std::env::temp_dir().join(format!("trunkline-allocations-{}.wav", std::process::id()));
+        rig.commands.push(1, Command::Record(WavFile::create(&path).unwrap()));
         let stop = AtomicBool::new(false);
         std::thread::scope(|scope| {
-            scope.spawn(|| world(&listener, rtp, &caller, &stop));
+            scope.spawn(|| world(&rig.listener, rig.rtp, &rig.caller, &stop));
             let mut batch = Poller::batch();
             let mut until = |packets: u64| {
-                while counters.stats().rtp_sent < packets {
-                    assert!(shard.step(&mut batch));
+                while rig.stats.stats().rtp_sent < packets {
+                    assert!(rig.shard.step(&mut batch));
                 }
             };
             until(75);
@@ -362,7 +381,59 @@ mod tests {
             stop.store(true, Ordering::Relaxed);
             assert_eq!(counted, 0);
         });
-        assert!(counters.stats().rtp_received > 50);
+        assert!(rig.stats.stats().rtp_received > 50);
         std::fs::remove_file(&path).unwrap();
+    }
+
+    /// Sends numbered texts as fast as they are taken.
+    fn flood(listener: &TcpListener, stop: &AtomicBool) {
+        let (mut engine, _) = listener.accept().unwrap();
+        accept(&mut engine);
+        engine.set_nonblocking(true).unwrap();
+        let mut number = 0_u32;
+        let mut waiting: Vec<u8> = Vec::new();
+        while !stop.load(Ordering::Relaxed) {
+            if waiting.is_empty() {
+                waiting.extend_from_slice(&[0x81, 8]);
+                waiting.extend_from_slice(format!("{number:08}").as_bytes());
+                number += 1;
+            }
+            match engine.write(&waiting) {
+                Ok(count) => drop(waiting.drain(..count)),
+                Err(_) => std::thread::yield_now(),
+            }
+        }
+    }
+
+    #[test]
+    fn while_python_sleeps_engines_wait_and_no_text_is_lost() {
+        let mut rig = rig(17_180);
+        let stop = AtomicBool::new(false);
+        let mut texts = Vec::new();
+        std::thread::scope(|scope| {
+            scope.spawn(|| flood(&rig.listener, &stop));
+            let mut batch = Poller::batch();
+            for _ in 0..2 {
+                while !rig.queue.is_congested() {
+                    assert!(rig.shard.step(&mut batch));
+                }
+                // The call goes on, and the queue does not grow.
+                let until = rig.stats.stats().rtp_sent + 20;
+                let before = rig.queue.len();
+                while rig.stats.stats().rtp_sent < until {
+                    assert!(rig.shard.step(&mut batch));
+                }
+                assert!(rig.queue.len() <= before + 20, "{} events", rig.queue.len());
+                let mut events = Vec::new();
+                rig.queue.drain(usize::MAX, &mut events);
+                texts.extend(events.into_iter().filter_map(|event| match event.kind {
+                    EventKind::EngineText { text } => Some(text),
+                    _ => None,
+                }));
+            }
+            stop.store(true, Ordering::Relaxed);
+        });
+        assert!(texts.len() >= 2 * crate::events::MAX_CONTROL - 20);
+        assert!(texts.iter().enumerate().all(|(index, text)| *text == format!("{index:08}")));
     }
 }

@@ -210,8 +210,12 @@ impl Session {
         }
     }
 
-    /// Queues digits for sending; `false` when one of them is none or does not fit.
+    /// Queues digits for sending; `false` when the peer takes none, or when one of them is none or does
+    /// not fit.
     pub fn send_dtmf(&mut self, digits: &str, duration: Nanos, gap: Nanos) -> bool {
+        if self.parameters.is_none_or(|parameters| parameters.dtmf_payload_type.is_none()) {
+            return false;
+        }
         digits.chars().all(|digit| self.sender.dial(digit, duration, gap))
     }
 

@@ -98,7 +98,7 @@ class MediaEngine:
 
     def __init__(self, config: MediaConfig | None = None) -> None:
         self.config = config or MediaConfig()
-        self._native_class = native.load()
+        self._module = native.load()
         self._native: _native.Engine | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._ports: dict[int, _Port] = {}
@@ -110,7 +110,7 @@ class MediaEngine:
             raise LocalProtocolError("the media engine was started twice")
         config = self.config
         try:
-            self._native = self._native_class(
+            self._native = self._module.engine(
                 host=config.host,
                 port_low=config.port_low,
                 port_high=config.port_high,
@@ -141,14 +141,12 @@ class MediaEngine:
             raise LocalProtocolError("the media engine is not running")
         try:
             call = self._native.open()
+        except self._module.no_port as error:
+            raise Overloaded(str(error), hint="widen server.media.ports") from error
         except OSError as error:
             if error.errno in _OUT_OF_FILES:
                 raise Overloaded(f"no media session can be opened: {error}") from error
             raise LocalError(f"cannot bind RTP sockets to {self.config.host}: {error}") from error
-        except Exception as error:
-            if type(error).__name__ == "NoPortError":
-                raise Overloaded(str(error), hint="widen server.media.ports") from error
-            raise
         port = _Port(name, self.config.advertised_host or self.config.host, call)
         self._ports[call.id] = port
         return port

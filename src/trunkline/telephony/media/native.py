@@ -1,6 +1,7 @@
 """Finds the compiled media engine and says one clear sentence when it is not there."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from types import ModuleType
 from typing import TYPE_CHECKING, Final
 
@@ -31,13 +32,20 @@ def _import() -> ModuleType:
     return _native
 
 
-def load(find: Callable[[], ModuleType] = _import) -> "type[_native.Engine]":
-    """The native engine's class. Raises ``Missing``; imports only now, so that the absence of the build is
-    a sentence of whoever needs it and not a traceback of whoever imports this room."""
+@dataclass(frozen=True, slots=True)
+class Native:
+    """What this room uses of the compiled module."""
+
+    engine: "type[_native.Engine]"
+    no_port: type[Exception]
+
+
+def load(find: Callable[[], ModuleType] = _import) -> Native:
+    """The compiled module. Raises ``Missing``; imports only now, so that the absence of the build is a
+    sentence of whoever needs it and not a traceback of whoever imports this room."""
     try:
         module = find()
     except ImportError as error:
         raise Missing("the native media engine is not built", hint=_HINT) from error
     check(module)
-    engine: type[_native.Engine] = module.Engine
-    return engine
+    return Native(module.Engine, module.NoPortError)

@@ -4,20 +4,29 @@ from pathlib import Path
 
 import pytest
 
+from trunkline.calls.states import State
 from trunkline.engines.contract import (
     Brief,
     CallerDigits,
     CallerSpeechStarted,
     CallerSpeechStopped,
     EngineCommand,
+    EngineError,
+    Fault,
+    GoingAway,
     Greet,
     HandOver,
     HangUp,
+    Interrupted,
+    ItemStarted,
+    Role,
     Say,
     ToolCall,
     ToolCallCancelled,
     ToolResult,
+    Transcript,
     Truncate,
+    Usage,
 )
 from trunkline.model import MS, Nanos, Reason, Result, ToolCallId, seconds
 from trunkline.telephony.media.port import MediaEvent, PlayEnded
@@ -782,3 +791,137 @@ async def test_a_bug_in_the_voice_of_a_mask_costs_the_mask(tmp_path: Path) -> No
         await house.engine_has(ToolResult)
         assert Kind.MASK_STARTED not in house.kinds()
         assert house.entry(Kind.BUG)["where"] == "mask"
+
+
+async def test_an_engine_that_gives_its_answer_up_is_silenced(tmp_path: Path) -> None:
+    async with House(tmp_path) as house:
+        house.clock.autojump = False
+        house.ring()
+        await house.greeted()
+        await house.clock.advance(200 * MS)
+        house.engine.emit(Interrupted(house.clock.now(), "greeting"))
+        await house.clock.advance(100 * MS)
+        [told] = [c for c in house.engine.commands if isinstance(c, Truncate)]
+        assert told.item == "greeting"
+        assert 200 <= told.heard_ms <= 220
+        assert house.kinds().count(Kind.BARGE_IN) == 1
+
+
+async def test_both_cues_of_one_interruption_flush_once(tmp_path: Path) -> None:
+    async with House(tmp_path) as house:
+        house.clock.autojump = False
+        house.ring()
+        await house.greeted()
+        await house.clock.advance(200 * MS)
+        house.engine.emit(CallerSpeechStarted(house.clock.now()))
+        house.engine.emit(Interrupted(house.clock.now(), "greeting"))
+        await house.clock.advance(100 * MS)
+        assert house.kinds().count(Kind.BARGE_IN) == 1
+        assert house.journal.steps("media").count("media.flush") == 1
+        assert len([c for c in house.engine.commands if isinstance(c, Truncate)]) == 1
+
+
+async def test_every_queued_item_is_truncated(tmp_path: Path) -> None:
+    async with House(tmp_path) as house:
+        house.first.script = {Greet: [(Speak("One", 1_000, "one"), Speak("Two", 1_000, "two"))]}
+        house.clock.autojump = False
+        house.ring()
+        await house.greeted()
+        await house.clock.advance(300 * MS)
+        house.engine.emit(CallerSpeechStarted(house.clock.now()))
+        await house.clock.advance(100 * MS)
+        told = [(c.item, c.heard_ms) for c in house.engine.commands if isinstance(c, Truncate)]
+        assert [item for item, _ in told] == ["one", "two"]
+        assert told[1] == ("two", 0)
+
+
+async def test_an_item_that_is_given_up_unheard_is_not_waited_for(tmp_path: Path) -> None:
+    async with House(tmp_path) as house:
+        house.ring()
+        await house.until(Kind.PLAY_ENDED)
+        began = house.clock.now()
+        house.engine.emit(ItemStarted(began, "never"))
+        house.engine.emit(Interrupted(began, "never"))
+        house.engine.emit(HangUp(began, "done"))
+        await house.over()
+        assert house.clock.now() - began < 1_000 * MS
+
+
+async def test_the_caller_speaks_into_a_mask(tmp_path: Path) -> None:
+    async with House(tmp_path) as house:
+        house.tools.take_ms = 6_000
+        house.clock.autojump = False
+        house.ring()
+        await house.greeted()
+        await house.clock.advance(1_500 * MS)
+        house.engine.emit(ToolCall(house.clock.now(), ToolCallId("t1"), "lookup", {}))
+        await house.clock.advance(900 * MS)
+        assert Kind.MASK_STARTED in house.kinds()
+        house.engine.emit(CallerSpeechStarted(house.clock.now()))
+        await house.clock.advance(100 * MS)
+        assert house.entry(Kind.MASK_ENDED)["played_ms"] <= 300
+        assert Kind.BARGE_IN not in house.kinds(), "the engine said nothing that could be cut"
+
+
+async def test_a_long_mask_is_faded_out_when_the_answer_comes(tmp_path: Path) -> None:
+    async with House(tmp_path) as house:
+        house.voice.span_ms = 10_000
+        house.tools.take_ms = 1_500
+        house.ring()
+        await house.until(Kind.PLAY_ENDED)
+        house.engine.emit(ToolCall(house.clock.now(), ToolCallId("t1"), "lookup", {}))
+        await house.until(Kind.MASK_ENDED)
+        assert house.entry(Kind.MASK_ENDED)["played_ms"] == pytest.approx(840, abs=60)
+
+
+async def test_what_an_engine_reports_is_in_the_timeline(tmp_path: Path) -> None:
+    async with House(tmp_path) as house:
+        house.ring()
+        await house.until(Kind.PLAY_ENDED)
+        now = house.clock.now()
+        house.engine.emit(EngineError(now, "slow down", retryable=True, fault=Fault.ENGINE, code="rate"))
+        house.engine.emit(GoingAway(now, 60_000))
+        house.engine.emit(Usage(now, {"tokens": 12}))
+        await house.until(Kind.USAGE)
+        assert house.entry(Kind.ENGINE_ERROR)["code"] == "rate"
+        assert house.entry(Kind.ENGINE_GOING_AWAY) == {"in_ms": 60_000}
+        assert [view.state for view in house.board.live()] == [State.TALKING]
+
+
+async def test_a_key_or_a_word_starts_the_silence_anew(tmp_path: Path) -> None:
+    async with House(tmp_path, limits={"silence_s": 10, "silence_prompts": 0}) as house:
+        house.clock.autojump = False
+        leg = house.ring()
+        await house.greeted()
+        await house.clock.advance(9_000 * MS)
+        leg.peer_presses("1")
+        await house.clock.advance(9_000 * MS)
+        words = Transcript(house.clock.now(), Role.CALLER, "well", final=True)
+        house.engine.emit(words)
+        await house.clock.advance(9_000 * MS)
+        assert house.board.busy == 1
+        await house.clock.advance(2_000 * MS)
+        assert house.ledger.ended[house.call_id()].reason is Reason.CALLER_SILENT
+
+
+async def test_after_a_hold_silence_is_watched_again(tmp_path: Path) -> None:
+    async with House(tmp_path, limits={"silence_s": 5, "silence_prompts": 0}) as house:
+        house.clock.autojump = False
+        leg = house.ring()
+        await house.greeted()
+        leg.peer_holds()
+        await house.clock.advance(60_000 * MS)
+        assert house.board.busy == 1
+        leg.peer_resumes()
+        await house.clock.advance(6_000 * MS)
+        assert house.ledger.ended[house.call_id()].reason is Reason.CALLER_SILENT
+
+
+async def test_rtp_that_came_back_does_not_end_the_call(tmp_path: Path) -> None:
+    async with House(tmp_path, limits={"silence_s": 600, "max_duration_s": 100}) as house:
+        house.ring()
+        await house.until(Kind.PLAY_ENDED)
+        house.port.rtp_silence(5_000)
+        await house.until(Kind.RTP_SILENCE)
+        house.port.received += 50
+        assert (await house.over()).reason is Reason.MAX_DURATION

@@ -132,10 +132,11 @@ class FakeTools:
 
 @dataclass
 class FakeVoice:
-    """Every sentence takes one second."""
+    """Every sentence takes ``span_ms``."""
 
     missing: bool = False
     bug: bool = False
+    span_ms: int = 1_000
     said: list[str] = field(default_factory=list)
     voices: set[str] = field(default_factory=set)
 
@@ -146,7 +147,7 @@ class FakeVoice:
             raise KeyError(voice)
         self.said.append(text)
         self.voices.add(voice)
-        return Speech(bytes(16_000), 8_000)
+        return Speech(bytes(self.span_ms * 16), 8_000)
 
 
 class FakeMeter:

@@ -57,6 +57,8 @@ class FakeMediaPort:
         self.recordings: list[Path] = []
         self.closed: MediaClosed | None = None
         self.failed = False
+        self.received = 0
+        """RTP packets of the peer, for the counters."""
         self._clock = clock
         self._local_port = local_port
         self._on_close = on_close
@@ -139,7 +141,9 @@ class FakeMediaPort:
 
     def stats(self) -> MediaStats:
         sent = sum(span for _, span in self.playout.played) // (20 * MS)
-        return MediaStats(rtp_sent=sent, playout_dropped_ms=self.playout.dropped_ms)
+        return MediaStats(
+            rtp_received=self.received, rtp_sent=sent, playout_dropped_ms=self.playout.dropped_ms
+        )
 
     async def close(self) -> MediaClosed:
         if self.closed is None:

@@ -61,9 +61,13 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # What create_server promises; uvloop's class does not derive from asyncio.Transport.
         stream = cast("asyncio.Transport", transport)
-        host, port = stream.get_extra_info("peername")[:2]
-        self.peer = Peer("TCP", host, port, self.flow)
         self._transport = stream
+        address = stream.get_extra_info("peername")
+        if address is None:
+            # The peer was gone before we looked; ``connection_lost`` follows.
+            stream.abort()
+            return
+        self.peer = Peer("TCP", address[0], address[1], self.flow)
         self.open = self._pool.opened(self)
         if not self.open:
             stream.abort()

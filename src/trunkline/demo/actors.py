@@ -16,6 +16,9 @@ COMMAND: Final = (sys.executable, "-c", "from trunkline.runtime.cli import main;
 """The ``trunkline`` command of this very interpreter."""
 
 GRACE_S: Final = 6.0
+PRIORITY: Final = -10
+"""Nice value of the processes that speak in real time."""
+
 MAX_LINE: Final = 1 << 20
 
 Event = dict[str, Any]
@@ -61,6 +64,7 @@ class Actor:
                 start_new_session=True,
                 limit=MAX_LINE,
             )
+        _prefer(self._process.pid)
         stream = self._process.stdout if self._server else self._process.stderr
         if stream is None:
             raise AssertionError("a pipe was asked for")
@@ -174,6 +178,14 @@ def _decoded(line: bytes) -> Event | None:
     except ValueError:
         return None
     return event if isinstance(event, dict) and isinstance(event.get("event"), str) else None
+
+
+def _prefer(pid: int) -> None:
+    """Ask for more of a busy machine's time, as telephony does: its threads, started later, inherit it."""
+    try:
+        os.setpriority(os.PRIO_PROCESS, pid, PRIORITY)
+    except (PermissionError, ProcessLookupError):  # only root may; a machine that is not busy does without
+        return
 
 
 def _signal(group: int, sign: signal.Signals) -> None:

@@ -8,6 +8,7 @@ from trunkline.calls.states import State
 from trunkline.engines.contract import (
     Brief,
     CallerDigits,
+    CallerHeld,
     CallerSpeechStarted,
     CallerSpeechStopped,
     EngineCommand,
@@ -555,6 +556,20 @@ async def test_a_held_call_is_not_asked(tmp_path: Path) -> None:
         outcome = await house.over()
         assert outcome.reason is Reason.MAX_DURATION
         assert not [c for c in house.engine.commands if isinstance(c, Say)]
+        assert CallerHeld(held=True) in house.engine.commands
+
+
+async def test_a_call_taken_back_from_hold_is_asked_again(tmp_path: Path) -> None:
+    async with House(tmp_path, limits={"silence_s": 5, "silence_prompts": 1, "max_duration_s": 120}) as house:
+        leg = house.ring()
+        await house.greeted()
+        leg.peer_holds()
+        await house.clock.sleep_until(Nanos(house.clock.now() + seconds(60)))
+        leg.peer_resumes()
+        outcome = await house.over()
+        assert outcome.reason is Reason.CALLER_SILENT
+        held = [c for c in house.engine.commands if isinstance(c, CallerHeld)]
+        assert held == [CallerHeld(held=True), CallerHeld(held=False)]
 
 
 async def test_the_longest_call_ends(tmp_path: Path) -> None:

@@ -320,7 +320,7 @@ class Call:
             case LegHeld() | LegResumed():
                 self.alarms.clear(RTP_GONE)
                 if self.turns is not None:
-                    self.turns.held = isinstance(event, LegHeld)
+                    self.turns.hold(held=isinstance(event, LegHeld))
             case LegDtmf(digit=digit):
                 if self.turns is not None:
                     self.turns.digit(digit)

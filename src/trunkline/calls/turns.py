@@ -14,6 +14,7 @@ from trunkline.calls.ports import Meter
 from trunkline.config import Agent
 from trunkline.engines.contract import (
     CallerDigits,
+    CallerHeld,
     CallerSpeechStarted,
     CallerSpeechStopped,
     EngineEvent,
@@ -158,6 +159,12 @@ class Turns:
         self.prompts = 0
         self.alarms.clear(SILENCE)
         self.outlet.command(CallerDigits(digits=digit))
+        self.watch_silence()
+
+    def hold(self, *, held: bool) -> None:
+        """The caller's side put the call on hold or took it back: silence means nothing meanwhile."""
+        self.held = held
+        self.outlet.command(CallerHeld(held=held))
         self.watch_silence()
 
     def watch_silence(self) -> None:

@@ -288,8 +288,24 @@ class Say:
     text: str
 
 
+@dataclass(frozen=True, slots=True)
+class CallerHeld:
+    """The caller's side put the call on hold, or with ``held`` false took it back. Nobody listens meanwhile: an
+    engine that asks again into silence waits, and takes what it hears (music, often) for nobody's words."""
+
+    held: bool
+
+
 EngineCommand = (
-    Greet | CallerText | CallerDigits | ToolResult | Truncate | CancelAnswer | UpdateInstructions | Say
+    Greet
+    | CallerText
+    | CallerDigits
+    | CallerHeld
+    | ToolResult
+    | Truncate
+    | CancelAnswer
+    | UpdateInstructions
+    | Say
 )
 
 

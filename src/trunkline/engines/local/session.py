@@ -14,6 +14,7 @@ from typing import Final, assert_never
 from trunkline.engines.contract import (
     Brief,
     CallerDigits,
+    CallerHeld,
     CallerSpeechStarted,
     CallerSpeechStopped,
     CallerText,
@@ -104,6 +105,7 @@ class LocalEngineSession(EngineSession):
         self._timer: asyncio.Task[None] | None = None
         self._timer_due: Nanos | None = None
         self._caller_speaks = False
+        self._held = False
         self._cued: tuple[str, ...] = ()
         """Items that were open when the caller began to speak: a flush ends also those not yet on the line."""
         self._quiet = False
@@ -206,6 +208,9 @@ class LocalEngineSession(EngineSession):
                 self._tell(talk.Heard(text))
             case CallerDigits(digits):
                 self._keys(digits)
+            case CallerHeld(held):
+                self._held, self._quiet = held, False
+                self._settle()
             case ToolResult():
                 answer = talk.Answer(command.id, command.output, command.failed, command.spoken)
                 self._tell(answer)
@@ -239,7 +244,7 @@ class LocalEngineSession(EngineSession):
     # --- the caller ------------------------------------------------------------------------------------
 
     def _hear(self, tap: Tap) -> None:
-        if self._listener is None or self._dialogue is None or self._dialogue.ended:
+        if self._listener is None or self._dialogue is None or self._dialogue.ended or self._held:
             return
         if tap.rate != TAP_RATE:
             self._finish(
@@ -392,7 +397,8 @@ class LocalEngineSession(EngineSession):
         if self._speaker.silent and not self._caller_speaks and not self._quiet:
             self._quiet = True
             self._dialogue.handle(talk.Quiet(), self._clock.now())
-        due = self._dialogue.deadline
+        # A tool's deadline holds whether or not the caller listens; silence is only counted when they do.
+        due = None if self._held and self._dialogue.listening else self._dialogue.deadline
         if due == self._timer_due and self._timer is not None:
             return
         self._stop_timer()

@@ -14,6 +14,7 @@ from typing import Any, Final, assert_never
 from trunkline.engines.contract import (
     Brief,
     CallerDigits,
+    CallerHeld,
     CallerSpeechStarted,
     CallerSpeechStopped,
     CallerText,
@@ -131,6 +132,9 @@ class RealtimeDialect(Dialect):
             case CallerDigits(digits):
                 words = f"The caller pressed on the telephone keypad: {' '.join(digits)}"
                 self._send_item(messages.user_text(words, self._item_id()))
+            case CallerHeld():
+                # The protocol has no hold. Silence leads to nothing there unless idle_timeout_ms was asked for.
+                pass
             case ToolResult():
                 self._send_result(command, now)
             case Truncate(item, heard_ms):

@@ -11,6 +11,7 @@ from trunkline.config.source import load
 from trunkline.engines.contract import (
     Brief,
     CallerDigits,
+    CallerHeld,
     CallerSpeechStarted,
     CallerSpeechStopped,
     CallerText,
@@ -228,6 +229,22 @@ async def test_silence_is_met_with_the_question_and_then_with_a_person(stage: St
         "I'm sorry, I'm having trouble understanding you",
     ]
     assert stage.seen.of(HandOver)[0].reason == "not understood"
+
+
+async def test_on_hold_nobody_is_asked_and_music_is_nobody_s_speech(stage: Stage, caller: Line) -> None:
+    await stage.start()
+    stage.session.command(Greet())
+    await stage.until_quiet()
+    stage.session.command(CallerHeld(held=True))
+    await stage.hear(caller("I want to talk to a person."))
+    await stage.pass_time(30)
+    assert len(stage.said(Role.AGENT)) == 1
+    assert not stage.seen.of(CallerSpeechStarted)
+    stage.session.command(CallerHeld(held=False))
+    await stage.pass_time(7.5)
+    await stage.until_quiet()
+    assert stage.said(Role.AGENT)[1].startswith("Are you still there")
+    assert not stage.seen.of(HandOver)
 
 
 async def test_without_a_queue_in_the_document_the_agent_s_first_is_taken(stage: Stage) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from enum import Enum, auto
 from typing import Final
 
-from trunkline.telephony.sip.proto.errors import BadHeader
+from trunkline.telephony.sip.proto.errors import BadHeader, BadMessage
 from trunkline.telephony.sip.proto.headers import NameAddr
 from trunkline.telephony.sip.proto.message import Headers, Message, Request, Response
 from trunkline.telephony.sip.proto.transport import Peer, TransportName
@@ -59,8 +59,12 @@ class Dialog:
         return Order.IN_ORDER
 
     def refresh_target(self, message: Message) -> None:
-        """Take the Contact of a target refresh request or its 2xx."""
-        contact = message.contact
+        """Take the Contact of a target refresh request or its 2xx. One that cannot be used changes nothing: a
+        call that is up must not fail for it."""
+        try:
+            contact = message.contact
+        except BadMessage:
+            return
         if contact is not None and isinstance(contact.uri, SipUri):
             self.target = contact.uri
 

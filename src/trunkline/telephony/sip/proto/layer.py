@@ -115,15 +115,17 @@ class TransactionLayer:
         return not request.to.tag and _merge_key(request) in self._merged
 
     def serve(self, request: Request, peer: Peer, now: Nanos) -> ServerTransaction:
-        """Open a transaction for a request that has none. The caller has looked at ``full``."""
+        """Open a transaction for a request that has none. The caller has looked at ``full``. Raises
+        ``BadMessage``, and keeps nothing then, when the ids of the request cannot be read."""
         key = _server_key(request, request.method)
+        merge_key = () if request.to.tag else _merge_key(request)
         kind = InviteServerTransaction if request.method == "INVITE" else ServerTransaction
         transaction = kind(self, key, response_peer(request.via, peer), request, now)
         self._servers[key] = transaction
         self._tokens[transaction.token] = transaction
-        if not request.to.tag:
-            transaction.merge_key = _merge_key(request)
-            self._merged.setdefault(transaction.merge_key, key)
+        if merge_key:
+            transaction.merge_key = merge_key
+            self._merged.setdefault(merge_key, key)
         return transaction
 
     def stateless(self, response: Response, request: Request, peer: Peer, now: Nanos) -> None:

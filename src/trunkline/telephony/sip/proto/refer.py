@@ -67,8 +67,9 @@ class Referrals:
         if sent is None:
             session.respond(transaction, 481, now)
             return
+        state: Valued | None = request.headers.view("subscription-state")
         session.respond(transaction, 200, now)
-        sent.notified(request)
+        sent.notified(request.body, terminated=state is not None and state.value == "terminated")
 
     def _match(self, number: str | None) -> _SentRefer | None:
         if number is not None and number.isascii() and number.isdigit():
@@ -137,17 +138,16 @@ class _SentRefer:
             status, reason = (408, "no answer") if timeout else (503, "transport failed")
             self._referrals.done(self, ReferAnswered(self._referrals.session, status, reason))
 
-    def notified(self, request: Request) -> None:
+    def notified(self, body: bytes, *, terminated: bool) -> None:
         """A NOTIFY; one that overtakes the 202 counts as acceptance (RFC 3515 section 2.4.4)."""
         session = self._referrals.session
         if not self._accepted:
             self._accepted = True
             self._referrals.tell(ReferAnswered(session, 202, "Accepted"))
-        match = _STATUS.match(request.body.lstrip())
+        match = _STATUS.match(body.lstrip())
         status = int(match.group(1)) if match else 0
         reason = (match.group(2) or b"").decode("utf-8", "replace") if match else ""
-        state: Valued | None = request.headers.view("subscription-state")
-        final = status >= 200 or (state is not None and state.value == "terminated")
+        final = status >= 200 or terminated
         event = ReferNotified(session, status, reason, final)
         if final:
             self.stop()

@@ -230,6 +230,11 @@ class ServerTransaction(Transaction):
     def _guard(self, now: Nanos) -> None:
         self._do(Action.ARM_TIMEOUT, now, None)
 
+    @property
+    def answered(self) -> bool:
+        """Whether a final response has been given."""
+        return self.over or (self.last is not None and self.last.status >= 200)
+
     def respond(self, response: Response, now: Nanos) -> None:
         """Send a response of the user. Ignored when the transaction has ended."""
         kind = Input.PROVISIONAL if response.status < 200 else Input.SUCCESS

@@ -221,11 +221,11 @@ class UserAgent:
         except BadMessage as error:
             self.malformed(b"", BadFrame(request, error.what), peer, now)
             return
-        if transaction is not None:
-            self._known(transaction, request, now)
-            return
         try:
-            self._new_request(request, peer, now)
+            if transaction is not None:
+                self._known(transaction, request, now)
+            else:
+                self._new_request(request, peer, now)
         except BadMessage as error:
             self.counters["bad_header"] += 1
             self._answer_malformed(request, error, peer, now)
@@ -264,7 +264,8 @@ class UserAgent:
             self._dispatch(request, session, transaction, peer, now)
         except BadMessage as error:
             self.counters["bad_header"] += 1
-            self._refuse(transaction, Refusal(error.status or 400), now)
+            if not transaction.answered:
+                self._refuse(transaction, Refusal(error.status or 400), now)
 
     def _full_for(self, session: Session | None) -> bool:
         """Whether the transaction table refuses; requests inside calls get as much room again."""

@@ -106,6 +106,10 @@ class ClientSession(Session):
                 return
             self._drop_fork(tag, response, now)
             return
+        if self._closed:
+            # Too late: the call was given up. What the peer believes to have is ended without a session.
+            self._drop_fork(tag, response, now)
+            return
         self._stop_limit()
         dialog = self._dialog_of(tag, response)
         self.dialog = dialog

@@ -283,3 +283,41 @@ def test_a_stranger_with_broken_bytes_is_not_answered_either(net: SipNetwork, st
     bob = net.node("10.0.0.2", screen=lambda request, peer: Refusal(403))
     stranger.send(bob, stranger.request("INVITE").replace(b"Content-Length: 0", b"Content-Length: 99"))
     assert not stranger.received
+
+
+def test_an_ack_with_broken_ids_is_counted_and_never_answered(
+    net: SipNetwork, bob: SipNode, stranger: Stranger, offer: bytes
+) -> None:
+    stranger.send(bob, stranger.request("INVITE", body=offer))
+    session = bob.last(IncomingCall).session
+    session.answer(offer, net.now)
+    bob.kick()
+    count = len(stranger.received)
+    stranger.send(bob, stranger.request("ACK").replace(b"CSeq: 1 ACK", b"CSeq: x"))
+    assert bob.ua.counters["bad_header"] == 1
+    assert len(stranger.received) == count
+    assert session.waiting_for_ack
+
+
+def test_a_request_whose_ids_break_late_leaves_no_transaction(bob: SipNode, stranger: Stranger) -> None:
+    stranger.send(bob, stranger.request("FOO").replace(b"To: <sip:1000@10.0.0.2>\r\n", b""))
+    assert stranger.responses()[-1].status == 400
+    assert bob.ua.transactions == 0
+
+
+def test_a_header_found_broken_after_the_answer_is_only_counted(
+    net: SipNetwork, bob: SipNode, stranger: Stranger, offer: bytes
+) -> None:
+    stranger.send(bob, stranger.request("INVITE", body=offer))
+    session = bob.last(IncomingCall).session
+    session.answer(offer, net.now)
+    bob.kick()
+    to = f"<sip:1000@10.0.0.2>;tag={session.dialog.local.tag}"
+    stranger.send(bob, stranger.request("ACK", to=to, branch="z9hG4bKack"))
+    bad = ("Contact: <tel:",)
+    data = stranger.request("INVITE", to=to, cseq="2 INVITE", branch="z9hG4bK2", headers=bad, body=offer)
+    stranger.send(bob, data)
+    session.accept_offer(offer, net.now)
+    bob.kick()
+    assert stranger.responses("INVITE")[-1].status == 200
+    assert str(session.dialog.target) == "sip:stranger@10.0.0.9:5060", "a bad Contact changes nothing"

@@ -181,10 +181,12 @@ def _decoded(line: bytes) -> Event | None:
 
 
 def _prefer(pid: int) -> None:
-    """Ask for more of a busy machine's time, as telephony does: its threads, started later, inherit it."""
+    """Ask for more of a busy machine's time, as telephony does. Threads started later inherit the niceness; where
+    Linux groups processes by session (``sched_autogroup``, see sched(7)), the group's own niceness decides."""
     try:
         os.setpriority(os.PRIO_PROCESS, pid, PRIORITY)
-    except (PermissionError, ProcessLookupError):  # only root may; a machine that is not busy does without
+        Path(f"/proc/{pid}/autogroup").write_text(str(PRIORITY), encoding="ascii")
+    except OSError:  # only root may, and not every kernel groups; a machine that is not busy does without
         return
 
 

@@ -83,7 +83,7 @@ class StreamFramer:
         self._head: Request | Response | None = None
         self._need = 0
         self.pings = 0
-        """Double CRLF keep-alives since last taken; each deserves a single CRLF (RFC 5626 section 4.4.1)."""
+        """Double CRLF pings since last taken; each deserves a single CRLF (RFC 5626 section 4.4.1)."""
 
     @property
     def partial(self) -> bool:

@@ -30,7 +30,7 @@ HEAD = (
     b"t: sip:a@b\r\n"
     b"i: cid\r\n"
     b"CSeq: 7 INVITE\r\n"
-    b"Subject\t: caf\xe9\r\n"
+    b"Subject\t: \xe9lan\r\n"
     b"x-Own: 1\r\n"
     b"x-Own:  2 \r\n"
     b"m: <sip:x@1.2.3.4>"
@@ -58,7 +58,7 @@ def test_names_are_case_insensitive_and_compact_forms_are_long() -> None:
     ]
     assert [via.host for via in message.vias] == ["h", "i", "j"]
     assert message.via.host == "h"
-    assert message.headers.raw("subject") == b"caf\xe9"
+    assert message.headers.raw("subject") == b"\xe9lan"
     assert message.headers.all_raw("x-own") == [b"1", b"2"]
     assert message.headers.text("nothing") == ""
     assert "x-own" in message.headers

@@ -3,13 +3,14 @@
 Owns what is said next. Refuses audio, threads and clocks.
 """
 
-from trunkline.engines.local.dialogue.core import (
+from trunkline.engines.local.dialogue.core import Dialogue, Script
+from trunkline.engines.local.dialogue.document import DialogueDocument, check_dialogue, load_dialogue, schema
+from trunkline.engines.local.dialogue.events import (
     Answer,
     Begin,
     CallerStarted,
     CallTool,
     Cut,
-    Dialogue,
     Expectation,
     HandOver,
     HangUp,
@@ -20,10 +21,8 @@ from trunkline.engines.local.dialogue.core import (
     Pressed,
     Quiet,
     Say,
-    Script,
     Tick,
 )
-from trunkline.engines.local.dialogue.document import DialogueDocument, check_dialogue, load_dialogue, schema
 
 __all__ = [
     "Answer",

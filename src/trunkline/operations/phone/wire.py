@@ -26,6 +26,9 @@ GAP: Final = 60 * MS
 RESYNC: Final = 200 * MS
 """When arrival and RTP time disagree by more, the recording follows arrival."""
 
+RTCP_TYPES: Final = range(192, 224)
+"""Second bytes that mean RTCP where both share a port (RFC 5761 section 4)."""
+
 _HEADER: Final = struct.Struct("!BBHII")
 
 
@@ -44,8 +47,8 @@ class Packet:
 
 
 def parse(data: bytes, at: Nanos, peer: str, *, sent: bool) -> Packet | None:
-    """An RTP packet (RFC 3550 section 5.1), or None when it is none."""
-    if len(data) < 12 or data[0] >> 6 != 2:
+    """An RTP packet (RFC 3550 section 5.1), or None when it is none; RTCP on the same port is none."""
+    if len(data) < 12 or data[0] >> 6 != 2 or data[1] in RTCP_TYPES:
         return None
     first, second, sequence, timestamp, ssrc = _HEADER.unpack_from(data)
     start = 12 + 4 * (first & 0x0F)

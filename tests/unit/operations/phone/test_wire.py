@@ -51,6 +51,13 @@ def test_what_is_no_rtp_is_counted() -> None:
     assert log.reception().packets == 0
 
 
+def test_rtcp_on_the_same_port_is_no_rtp() -> None:
+    log = log_of([LOUD] * 3)
+    log.add(rtp(9, 9, kind=200), Nanos(ORIGIN), "192.0.2.1:4000", sent=False)
+    assert log.not_rtp == 1
+    assert log.reception().packets == 3
+
+
 def test_loss_reordering_and_duplicates_are_told_apart_across_the_wrap() -> None:
     log = WireLog()
     for index, sequence in enumerate([65534, 65535, 1, 0, 0, 4]):

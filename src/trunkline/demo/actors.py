@@ -39,24 +39,23 @@ class Actor:
         folder: Path,
         server: bool,
         on_event: Callable[[str, Event], None],
+        command: Sequence[str] = COMMAND,
     ) -> None:
         self.name = name
         self.log = folder / f"{name}.log"
         self.output = folder / f"{name}.json"
-        self._arguments = arguments
+        self._arguments = (*command, *arguments)
         self._server = server
         self._on_event = on_event
         self._process: asyncio.subprocess.Process | None = None
         self._reader: asyncio.Task[None] | None = None
         self._seen: dict[str, Event] = {}
-        self._news = asyncio.Event()
 
     async def start(self) -> None:
         """Start the process."""
         pipe = asyncio.subprocess.PIPE
         with (self.log if self._server else self.output).open("wb") as file:
             self._process = await asyncio.create_subprocess_exec(
-                *COMMAND,
                 *self._arguments,
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=pipe if self._server else file,
@@ -81,9 +80,7 @@ class Actor:
                     log.flush()
                     continue
                 self._seen.setdefault(event["event"], event)
-                self._news.set()
                 self._on_event(self.name, event)
-        self._news.set()
 
     @staticmethod
     async def _line(stream: asyncio.StreamReader) -> bytes:

@@ -195,7 +195,7 @@ def bar(row: Row, total: int, width: int, *, unicode: bool = True) -> str:
 def render(timeline: Sequence[Entry], width: int, *, unicode: bool = True) -> Table:
     """The waterfall as a table of at most ``width`` columns."""
     made = rows(timeline)
-    total = max((row.end for row in made), default=SECOND)
+    total = max(SECOND, *(row.end for row in made), 0)
     label_width = max(12, min(LABEL_WIDTH, width - FIXED_WIDTH - MIN_BAR))
     bar_width = max(MIN_BAR, width - FIXED_WIDTH - label_width)
     table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False, width=width)

@@ -132,4 +132,8 @@ async def test_fifty_calls_at_once_leave_nothing_behind(
     before = sockets_of(server.pid)
     await run("basic", server, tmp_path / "many", clock, calls=50, rate=25, timeout_s=40)
     await quiet(server, clock)
-    assert sockets_of(server.pid) <= before
+    # A connection of the API's that was answered just now may still be closing.
+    deadline = clock.now() + 10 * SECOND
+    while (now := sockets_of(server.pid)) > before:
+        assert clock.now() < deadline, f"{now} sockets, {before} before"
+        await clock.sleep_until(Nanos(clock.now() + SECOND // 20))

@@ -10,6 +10,9 @@ const WINDOW_MS: u32 = 200;
 /// The minimum of noisy frame energies lies below their average by about this much.
 const MINIMUM_BIAS_DB: f32 = 3.0;
 
+/// The noise of a line is below this; a cut in louder audio would be heard.
+const QUIET_DBFS: f32 = -35.0;
+
 /// What counts as speech.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct VadConfig {
@@ -101,9 +104,10 @@ impl Vad {
         self.speech
     }
 
-    /// Whether the last frame was neither speech nor loud: a good moment to change a delay.
+    /// Whether the last frame was neither voiced nor loud: a good moment to change a delay. Music and
+    /// tones that the noise floor has followed are not quiet.
     pub fn is_quiet(&self) -> bool {
-        !self.is_voiced()
+        self.level_dbfs < QUIET_DBFS && !self.is_voiced()
     }
 
     /// Level of the last frame in dBFS.
@@ -243,6 +247,21 @@ mod tests {
         // Syllables: a voice is never level for long.
         let events = run(-60.0, -20.0, 60, |frame| frame % 8 < 6);
         assert!(matches!(events[..], [(frame, VadEvent::Onset { .. })] if frame < 12), "{events:?}");
+    }
+
+    #[test]
+    fn a_tone_that_lasts_is_neither_speech_nor_quiet() {
+        let mut vad = Vad::new(VadConfig::telephone(8000));
+        let mut tone = Sine::new(8000, 440.0, -15.0);
+        let mut frame = [0; 160];
+        for _ in 0..300 {
+            tone.fill(&mut frame);
+            vad.process(&frame);
+        }
+        assert!(!vad.is_speech() && !vad.is_quiet());
+        ComfortNoise::new(3, -50.0).fill(&mut frame);
+        vad.process(&frame);
+        assert!(vad.is_quiet());
     }
 
     #[test]

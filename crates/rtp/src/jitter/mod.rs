@@ -79,7 +79,7 @@ impl JitterConfig {
             framing: Framing::Linear { bytes_per_sample: 1 },
             frame_samples: 160,
             min_delay: Nanos::from_millis(20),
-            initial_delay: Nanos::from_millis(40),
+            initial_delay: Nanos::from_millis(20),
             max_delay: Nanos::from_millis(200),
             packets: 32,
             max_payload: 480,

@@ -1,8 +1,10 @@
 """What the commands ``call`` and ``phone`` share: a media engine of their own, voices, events."""
 
-from collections.abc import AsyncIterator
+import asyncio
+import signal
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
-from typing import Final
+from typing import Any, Final, TypeVar
 
 import typer
 
@@ -11,6 +13,10 @@ from trunkline.operations.phone.follow import Clip
 from trunkline.operations.phone.script import milliseconds
 from trunkline.telephony.media import MediaConfig, MediaEngine
 from trunkline.telephony.media.port import Codec, MediaFactory
+
+T = TypeVar("T")
+
+STOPS: Final = (signal.SIGTERM, signal.SIGHUP)
 
 CORE_PORTS: Final = (40000, 48999)
 """Between the core and its witness, inside this process; never in an SDP."""
@@ -44,6 +50,20 @@ class Speaker:
     async def __call__(self, text: str, voice: str) -> Clip:
         """PCM and rate. Raises ``LocalError`` for a voice that does not exist."""
         return await self._voices.render(text, voice or self._default), RATE
+
+
+async def stoppable(work: Coroutine[Any, Any, T]) -> T:
+    """Run it so that a closed terminal or SIGTERM ends it as Ctrl-C does: calls are hung up, and nothing that was
+    started stays. Raises ``CancelledError`` then."""
+    running = asyncio.get_running_loop()
+    task = running.create_task(work)
+    for number in STOPS:
+        running.add_signal_handler(number, task.cancel)
+    try:
+        return await task
+    finally:
+        for number in STOPS:
+            running.remove_signal_handler(number)
 
 
 def codecs_of(names: list[str]) -> tuple[Codec, ...]:

@@ -1,5 +1,6 @@
 """``trunkline call``: a scripted caller."""
 
+import asyncio
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,8 +16,8 @@ from trunkline.operations.phone.script import Script, load_script
 from trunkline.operations.phone.show import event_line, report_table
 from trunkline.runtime import loop
 from trunkline.runtime.clock import RealClock
-from trunkline.runtime.console import EXIT_FAILED, out, print_json
-from trunkline.runtime.phones import codecs_of, media_core, speaking
+from trunkline.runtime.console import EXIT_FAILED, EXIT_INTERRUPTED, out, print_json
+from trunkline.runtime.phones import codecs_of, media_core, speaking, stoppable
 
 DEFAULT_VOICE = "rms"
 
@@ -78,7 +79,10 @@ def command(
                 plan = Plan(target, caller, loaded, clips, seconds(listen_for), save)
                 return await Caller(line, clock, note=note).call(plan)
 
-    report = loop.run(main())
+    try:
+        report = loop.run(stoppable(main()))
+    except asyncio.CancelledError:
+        raise typer.Exit(EXIT_INTERRUPTED) from None
     if as_json:
         print_json(report.to_json())
     else:

@@ -1,5 +1,6 @@
 """``trunkline demo``: a whole call on this machine, judged from outside."""
 
+import asyncio
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +10,8 @@ from rich.console import Console
 from trunkline.demo.run import run_demo
 from trunkline.runtime import loop
 from trunkline.runtime.clock import RealClock
+from trunkline.runtime.console import EXIT_INTERRUPTED
+from trunkline.runtime.phones import stoppable
 
 
 def command(
@@ -33,6 +36,9 @@ def command(
     `trunkline demo --keep`
     """
     console = Console(highlight=False)
-    code = loop.run(run_demo(folder, console, RealClock(), keep=keep))
+    try:
+        code = loop.run(stoppable(run_demo(folder, console, RealClock(), keep=keep)))
+    except asyncio.CancelledError:
+        raise typer.Exit(EXIT_INTERRUPTED) from None
     if code:
         raise typer.Exit(code)

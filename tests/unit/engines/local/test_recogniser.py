@@ -2,7 +2,7 @@
 
 import io
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
@@ -51,32 +51,41 @@ def hear(decoders: Decoders, grammar: Grammar, pcm: bytes, *, piece: int = 320) 
 # --- accuracy ------------------------------------------------------------------------------------------
 
 
+@pytest.fixture
+def fresh(flite: Flite) -> Iterator[Decoders]:
+    """A decoder that has learnt nothing else: what it knows besides changes what it prunes, by a word or so."""
+    pool = Decoders(1, pronounce=flite.pronounce)
+    yield pool
+    pool.close()
+
+
 @pytest.mark.parametrize("snr_db", [None, 20])
 def test_wishes_of_an_unheard_voice_are_understood(
-    decoders: Decoders, caller: Line, snr_db: float | None
+    fresh: Decoders, caller: Line, snr_db: float | None
 ) -> None:
     grammar = language_model(WISHES)
-    right = sum(hear(decoders, grammar, caller(wish, snr_db=snr_db)) == wish for wish in WISHES)
-    assert right >= len(WISHES) - 1
+    heard = {wish: hear(fresh, grammar, caller(wish, snr_db=snr_db)) for wish in WISHES}
+    wrong = {wish: words for wish, words in heard.items() if words != wish}
+    assert len(wrong) <= 1, wrong
 
 
 @pytest.mark.parametrize("snr_db", [None, 20])
 def test_numbers_of_an_unheard_voice_are_understood(
-    decoders: Decoders, caller: Line, snr_db: float | None
+    fresh: Decoders, caller: Line, snr_db: float | None
 ) -> None:
     numbers = ["45678", "10293", "99031", "56472", "83715"]
     names = "zero one two three four five six seven eight nine".split()  # noqa: SIM905
     grammar = digits(5, 5, lead_ins=("it's",), escapes=("agent",))
     heard = [
-        heard_digits(hear(decoders, grammar, caller(" ".join(names[int(d)] for d in number), snr_db=snr_db)))
+        heard_digits(hear(fresh, grammar, caller(" ".join(names[int(d)] for d in number), snr_db=snr_db)))
         for number in numbers
     ]
     assert sum(a == b for a, b in zip(heard, numbers, strict=True)) >= 4, heard
 
 
-def test_answers_are_understood(decoders: Decoders, caller: Line) -> None:
+def test_answers_are_understood(fresh: Decoders, caller: Line) -> None:
     grammar = phrases(("yes", "yes please", "no", "no thanks", "agent"))
-    assert [hear(decoders, grammar, caller(text)) for text in ("yes please", "no", "agent")] == [
+    assert [hear(fresh, grammar, caller(text)) for text in ("yes please", "no", "agent")] == [
         "yes please",
         "no",
         "agent",
@@ -107,9 +116,9 @@ def test_partial_words_grow(decoders: Decoders, caller: Line) -> None:
     assert 0 < partial[len(partial) // 2] < 6
 
 
-def test_a_word_out_of_the_dictionary_is_pronounced_by_rule(decoders: Decoders, caller: Line) -> None:
+def test_a_word_out_of_the_dictionary_is_pronounced_by_rule(fresh: Decoders, caller: Line) -> None:
     grammar = phrases(("trunkline support", "acme sales"))
-    assert hear(decoders, grammar, caller("trunkline support")) == "trunkline support"
+    assert hear(fresh, grammar, caller("trunkline support")) == "trunkline support"
 
 
 def test_a_word_nobody_can_pronounce_is_named() -> None:

@@ -1,6 +1,7 @@
 """A phone's line: SIP endpoint, legs and witnessed media, opened and closed together."""
 
 import os
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from trunkline.telephony.legs.contract import LegHandler
 from trunkline.telephony.legs.sip import SipLegs, anyone
 from trunkline.telephony.media.port import Codec, MediaFactory
 from trunkline.telephony.sip.aio import SipListen, SipStack
+from trunkline.telephony.sip.proto import BadMessage, parse_sip_uri
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,24 @@ def host_and_port(text: str, *, option: str = "--listen") -> tuple[str, int]:
             f"{option} {text!r} is no HOST:PORT", hint="for example 127.0.0.1:5070; port 0 takes a free one"
         )
     return host.strip("[]"), int(port)
+
+
+def address_towards(target: str) -> str:
+    """``HOST:0`` with the own address from which ``target`` (a SIP URI) is reached; loopback when it cannot be told.
+
+    Looks the name up, which may block for as long as the system's resolver does.
+    """
+    try:
+        uri = parse_sip_uri(target)
+        family, kind, _, _, address = socket.getaddrinfo(
+            uri.host.strip("[]"), uri.port or 5060, type=socket.SOCK_DGRAM
+        )[0]
+        with socket.socket(family, kind) as probe:
+            probe.connect(address)  # sends nothing, only chooses a route
+            host = str(probe.getsockname()[0])
+    except (BadMessage, OSError):
+        return "127.0.0.1:0"
+    return f"[{host}]:0" if ":" in host else f"{host}:0"
 
 
 @asynccontextmanager

@@ -10,7 +10,7 @@ from trunkline.model import seconds
 from trunkline.operations.phone.caller import Caller, Plan
 from trunkline.operations.phone.events import Events, event_lines
 from trunkline.operations.phone.follow import rehearse
-from trunkline.operations.phone.line import host_and_port, open_line
+from trunkline.operations.phone.line import address_towards, host_and_port, open_line
 from trunkline.operations.phone.report import CallReport
 from trunkline.operations.phone.script import Script, load_script
 from trunkline.operations.phone.show import event_line, report_table
@@ -36,8 +36,13 @@ def command(
     ] = None,
     caller: Annotated[str, typer.Option("--from", help="User or SIP URI of the caller.")] = "caller",
     listen: Annotated[
-        str, typer.Option("--listen", help="Own SIP address, HOST:PORT; port 0 takes a free one.")
-    ] = "127.0.0.1:0",
+        str,
+        typer.Option(
+            "--listen",
+            help="Own SIP address, HOST:PORT; port 0 takes a free one. Default: the address that reaches the target.",
+            show_default=False,
+        ),
+    ] = "",
     codec: Annotated[
         list[str] | None, typer.Option("--codec", help="Codec to offer, repeatable.", show_default=False)
     ] = None,
@@ -63,7 +68,8 @@ def command(
     """
     loaded = load_script(script) if script is not None else None
     codecs = codecs_of(codec or [])
-    host, _ = host_and_port(listen)
+    own = listen or address_towards(target)
+    host, _ = host_and_port(own)
     clock = RealClock()
     console = out()
 
@@ -75,7 +81,7 @@ def command(
         clips = await _rehearsed(loaded)
         with event_lines(events) as lines:
             note = Events(clock, lines=lines, show=show)
-            async with media_core(host) as core, open_line(listen, core, clock, codecs=codecs) as line:
+            async with media_core(host) as core, open_line(own, core, clock, codecs=codecs) as line:
                 plan = Plan(target, caller, loaded, clips, seconds(listen_for), save)
                 return await Caller(line, clock, note=note).call(plan)
 

@@ -13,7 +13,7 @@ from trunkline.model import MS, SECOND, ConfigError, Nanos
 from trunkline.operations.phone.audio import read_wav
 from trunkline.operations.phone.caller import Caller, Plan
 from trunkline.operations.phone.follow import Clip, rehearse
-from trunkline.operations.phone.line import Line, host_and_port, open_line
+from trunkline.operations.phone.line import Line, address_towards, host_and_port, open_line
 from trunkline.operations.phone.measure import speech_segments
 from trunkline.operations.phone.person import Manners, Person
 from trunkline.operations.phone.report import CallReport, PhoneReport
@@ -222,6 +222,19 @@ async def test_the_far_end_hanging_up_is_told_with_the_step(soft_media: Any, rea
 def test_what_is_no_address_is_refused(text: str) -> None:
     with pytest.raises(ConfigError, match="no HOST:PORT"):
         host_and_port(text)
+
+
+@pytest.mark.parametrize(
+    ("target", "own"),
+    [
+        ("sip:1000@127.0.0.1:5060", "127.0.0.1:0"),
+        ("sip:1000@127.0.0.1;transport=tcp", "127.0.0.1:0"),
+        ("mailto:x@example.com", "127.0.0.1:0"),
+        ("sip:x@no.such.host.invalid", "127.0.0.1:0"),
+    ],
+)
+def test_the_own_address_is_the_one_that_reaches_the_target(target: str, own: str) -> None:
+    assert address_towards(target) == own
 
 
 def test_addresses() -> None:

@@ -153,10 +153,16 @@ class Actor:
                         await process.wait()
                 except TimeoutError:
                     continue
-        _signal(process.pid, signal.SIGKILL)
+        self.kill()
         if self._reader is not None:
             self._reader.cancel()
             await asyncio.gather(self._reader, return_exceptions=True)
+
+
+    def kill(self) -> None:
+        """End it and everything it started at once."""
+        if self._process is not None:
+            _signal(self._process.pid, signal.SIGKILL)
 
 
 @asynccontextmanager
@@ -166,7 +172,11 @@ async def acting(actor: Actor) -> AsyncIterator[Actor]:
         await actor.start()
         yield actor
     finally:
-        await actor.stop()
+        try:
+            await actor.stop()
+        finally:
+            # Also when the wait for a polite end was itself interrupted: a second Ctrl-C leaves nothing behind.
+            actor.kill()
 
 
 def _decoded(line: bytes) -> Event | None:

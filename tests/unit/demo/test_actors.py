@@ -1,5 +1,7 @@
 """Processes of the demonstration: their events, their reports, their end."""
 
+import asyncio
+import os
 import sys
 from pathlib import Path
 
@@ -8,6 +10,7 @@ import pytest
 from trunkline.demo.actors import Actor, Event, acting
 from trunkline.model import LocalError
 from trunkline.runtime.clock import RealClock
+from trunkline.testing import wait_until
 
 CLOCK = RealClock()
 
@@ -70,3 +73,30 @@ async def test_a_line_beyond_the_limit_stops_nothing(tmp_path: Path) -> None:
     async with acting(actor(tmp_path, code)) as player:
         await player.event("after", CLOCK, within_s=10)
         await player.ended(CLOCK, within_s=10)
+
+
+async def test_a_second_interruption_leaves_no_process_behind(tmp_path: Path) -> None:
+    deaf = (
+        "import os, signal, sys\n"
+        'signal.signal(signal.SIGTERM, lambda *_: print(\'{"event": "asked"}\', file=sys.stderr, flush=True))\n'
+        'print(\'{"event": "ready", "pid": %d}\' % os.getpid(), file=sys.stderr, flush=True)\n'
+        "while True: signal.pause()\n"
+    )
+    player = actor(tmp_path, deaf)
+    pid: list[int] = []
+
+    async def play() -> None:
+        async with acting(player):
+            pid.append((await player.event("ready", CLOCK, within_s=10))["pid"])
+            await asyncio.get_running_loop().create_future()
+
+    playing = asyncio.create_task(play())
+    await wait_until(lambda: bool(pid))
+    playing.cancel()
+    await player.event("asked", CLOCK, within_s=10)
+    playing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await playing
+    await player.ended(CLOCK, within_s=10)
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid[0], 0)

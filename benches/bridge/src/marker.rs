@@ -22,8 +22,8 @@ const SURE: f32 = 0.8;
 const WELL_ALIGNED: f32 = 0.93;
 /// Frames in a row that could not be read before the alignment is searched anew.
 const MISSES: u32 = 5;
-/// Frames that may be missing between two marks; a larger step is a misreading.
-const MAX_STEP: u8 = 25;
+/// Frames that may lie between two marks (a pause has thirty); a larger step is a misreading.
+const MAX_STEP: u8 = 40;
 /// Quieter audio cannot be a mark: not worth a search.
 const AUDIBLE: u16 = 500;
 const KEPT: usize = 8192;

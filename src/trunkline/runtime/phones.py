@@ -23,10 +23,10 @@ CORE_PORTS: Final = (40000, 48999)
 
 
 @asynccontextmanager
-async def media_core(host: str) -> AsyncIterator[MediaFactory]:
-    """The media engine of a phone. Raises ``Missing`` when it is not built."""
+async def media_core() -> AsyncIterator[MediaFactory]:
+    """The media engine of a phone, on loopback behind its witness. Raises ``Missing`` when it is not built."""
     low, high = CORE_PORTS
-    async with MediaEngine(MediaConfig(host=host, port_low=low, port_high=high)) as engine:
+    async with MediaEngine(MediaConfig(host="127.0.0.1", port_low=low, port_high=high)) as engine:
         yield engine
 
 

@@ -66,10 +66,10 @@ async def open_line(
     codecs: tuple[Codec, ...] = (Codec.PCMU, Codec.PCMA),
     handler: LegHandler | None = None,
 ) -> AsyncIterator[Line]:
-    """A line on ``HOST:PORT`` over UDP and TCP; ``core`` carries the audio. Everything is closed at the end: legs
+    """A line on ``HOST:PORT`` over UDP and TCP; ``core`` carries the audio, on loopback. Everything is closed at the end: legs
     hung up, then media, then signalling. Raises ``LocalError`` when the port is busy."""
     host, port = host_and_port(listen)
-    media = WitnessedMedia(core, clock)
+    media = WitnessedMedia(core, clock, host=host)
     stack = SipStack(SipListen(host=host, port=port), clock=clock, entropy=os.urandom)
     legs = SipLegs(
         stack,

@@ -130,18 +130,18 @@ def bind_pair(host: str) -> tuple[socket.socket, socket.socket]:
 class WitnessedPort:
     """A ``MediaPort`` whose packets pass a witness; ``log`` has them all."""
 
-    def __init__(self, inner: MediaPort, clock: Clock, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, inner: MediaPort, clock: Clock, loop: asyncio.AbstractEventLoop, *, host: str) -> None:
         self._inner = inner
         self._clock = clock
-        host = inner.local_host
         self._rtp, self._rtcp = (_Socket(loop, sock, clock) for sock in bind_pair(host))
+        inside = inner.local_host
         try:
-            self._core_rtp, self._core_rtcp = (_Socket(loop, sock, clock) for sock in bind_pair(host))
+            self._core_rtp, self._core_rtcp = (_Socket(loop, sock, clock) for sock in bind_pair(inside))
         except Overloaded:
             self._rtp.close()
             self._rtcp.close()
             raise
-        self._core: Address = (host, inner.local_port)
+        self._core: Address = (inside, inner.local_port)
         self._far: RtpParameters | None = None
         self._let_go = False
         self.log = WireLog()
@@ -262,18 +262,23 @@ class WitnessedPort:
 
 
 class WitnessedMedia:
-    """A ``MediaFactory`` that puts a witness in front of every port of another factory."""
+    """A ``MediaFactory`` that puts a witness in front of every port of another factory.
 
-    def __init__(self, inner: MediaFactory, clock: Clock) -> None:
+    The other's ports are only ever talked to by the witness, so they belong on loopback; the witness's own
+    sockets are on ``host``.
+    """
+
+    def __init__(self, inner: MediaFactory, clock: Clock, *, host: str) -> None:
         self._inner = inner
         self._clock = clock
+        self._host = host
         self.ports: list[WitnessedPort] = []
 
     async def open(self, name: str) -> MediaPort:
         """A witnessed port. Raises ``Overloaded`` when no sockets are free."""
         inner = await self._inner.open(name)
         try:
-            port = WitnessedPort(inner, self._clock, asyncio.get_running_loop())
+            port = WitnessedPort(inner, self._clock, asyncio.get_running_loop(), host=self._host)
         except BaseException:
             await inner.close()
             raise

@@ -69,7 +69,7 @@ def command(
     loaded = load_script(script) if script is not None else None
     codecs = codecs_of(codec or [])
     own = listen or address_towards(target)
-    host, _ = host_and_port(own)
+    host_and_port(own)  # a mistake in it is told before anything is synthesised
     clock = RealClock()
     console = out()
 
@@ -81,7 +81,7 @@ def command(
         clips = await _rehearsed(loaded)
         with event_lines(events) as lines:
             note = Events(clock, lines=lines, show=show)
-            async with media_core(host) as core, open_line(own, core, clock, codecs=codecs) as line:
+            async with media_core() as core, open_line(own, core, clock, codecs=codecs) as line:
                 plan = Plan(target, caller, loaded, clips, seconds(listen_for), save)
                 return await Caller(line, clock, note=note).call(plan)
 

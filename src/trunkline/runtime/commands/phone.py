@@ -55,7 +55,7 @@ def command(
 
     `trunkline phone --listen 0.0.0.0:5060 --json`
     """
-    host, _ = host_and_port(listen)
+    host_and_port(listen)  # a mistake in it is told before anything is synthesised
     codecs, chosen = codecs_of(codec or []), voice_of(voice)
     rings = ms(duration_of(answer_after, "--answer-after"))
     clock = RealClock()
@@ -71,7 +71,7 @@ def command(
         with event_lines(events) as lines:
             person = Person(Manners(greeting, rings, save), clock, note=Events(clock, lines=lines, show=show))
             async with (
-                media_core(host) as core,
+                media_core() as core,
                 open_line(listen, core, clock, codecs=codecs, handler=person.handler) as line,
             ):
                 person.opened(line)

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import shutil
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -56,6 +57,7 @@ class Actor:
         pipe = asyncio.subprocess.PIPE
         with (self.log if self._server else self.output).open("wb") as file:
             self._process = await asyncio.create_subprocess_exec(
+                *_guard(),
                 *self._arguments,
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=pipe if self._server else file,
@@ -158,7 +160,6 @@ class Actor:
             self._reader.cancel()
             await asyncio.gather(self._reader, return_exceptions=True)
 
-
     def kill(self) -> None:
         """End it and everything it started at once."""
         if self._process is not None:
@@ -177,6 +178,12 @@ async def acting(actor: Actor) -> AsyncIterator[Actor]:
         finally:
             # Also when the wait for a polite end was itself interrupted: a second Ctrl-C leaves nothing behind.
             actor.kill()
+
+
+def _guard() -> tuple[str, ...]:
+    """Lets the kernel end a process when this one dies without having stopped it. Empty where util-linux's
+    ``setpriv`` is missing."""
+    return ("setpriv", "--pdeathsig", "TERM", "--") if shutil.which("setpriv") else ()
 
 
 def _decoded(line: bytes) -> Event | None:

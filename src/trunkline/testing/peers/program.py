@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -47,7 +48,7 @@ class Program:
     def _spawn(self) -> subprocess.Popen[bytes]:
         with self.log.open("wb") as output:
             return subprocess.Popen(
-                self.arguments,
+                [*guard(), *self.arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -139,6 +140,12 @@ class Program:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.stop()
+
+
+def guard() -> list[str]:
+    """Puts a command under the kernel's care: it is killed when this process dies without having stopped it, as
+    when the test run itself is killed. Empty where util-linux's ``setpriv`` is missing."""
+    return ["setpriv", "--pdeathsig", "KILL", "--"] if shutil.which("setpriv") else []
 
 
 def free_port(host: str = "127.0.0.1") -> int:

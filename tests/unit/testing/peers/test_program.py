@@ -1,5 +1,7 @@
 """A program of a test: what it prints is seen, and nothing of it outlives the test."""
 
+import os
+import signal
 import socket
 import sys
 from pathlib import Path
@@ -7,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from trunkline.model import SECOND, Nanos
 from trunkline.operations.phone.audio import decode
 from trunkline.runtime.clock import RealClock
 from trunkline.telephony.media.port import Codec
@@ -65,6 +68,28 @@ async def test_children_are_ended_with_their_parent_even_when_they_ignore_it(tmp
     assert gone(parent)
     assert gone(child)
     assert program.code == -9
+
+
+async def test_a_program_dies_with_whoever_started_it(tmp_path: Path) -> None:
+    code = (
+        "import asyncio, pathlib, sys\n"
+        "from trunkline.runtime.clock import RealClock\n"
+        "from trunkline.testing.peers import Program\n"
+        "async def main():\n"
+        f"    child = Program([sys.executable, '-c', 'import signal; signal.pause()'], log=pathlib.Path({str(tmp_path / 'child')!r}), clock=RealClock())\n"
+        "    await child.start()\n"
+        "    print('child', child.pid, flush=True)\n"
+        "    await asyncio.Future()\n"
+        "asyncio.run(main())\n"
+    )
+    clock = RealClock()
+    async with python(code, tmp_path) as parent:
+        child = int((await parent.printed(r"child (\d+)", within_s=20))[1])
+        os.kill(parent.pid, signal.SIGKILL)
+        deadline = clock.now() + 10 * SECOND
+        while not gone(child):
+            assert clock.now() < deadline
+            await clock.sleep_until(Nanos(clock.now() + SECOND // 50))
 
 
 async def test_stopping_twice_or_never_started_is_no_error(tmp_path: Path) -> None:

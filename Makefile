@@ -68,8 +68,11 @@ build: ## Build the native media engine, showing everything
 	@PATH="$$PWD/.tools/bin:$$PATH" VIRTUAL_ENV="$$PWD/.venv" $(BIN)/maturin develop --uv --release --locked
 
 .PHONY: bench
-bench: setup ## Benchmarks: calls bridged per core, latency, and the small ones
+bench: setup ## Benchmarks: calls bridged per core, latency, and the small ones (ARGS=… for benches/run)
 	@benches/run $(ARGS)
+	@echo "==> pieces of the 20 ms path"
+	@cargo run --release --locked --quiet -p trunkline-bench-micro
+	@for bench in sip_parse mapping ledger tools; do echo "==> $$bench"; $(PY) benches/$$bench.py || exit 1; done
 
 .PHONY: fuzz
 fuzz: setup ## Ten minutes of fuzzing on every parser (SECONDS_EACH=600)

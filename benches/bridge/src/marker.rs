@@ -189,7 +189,7 @@ impl Reader {
             self.locked = self.misses < MISSES;
             return self.accept(read.map(|(at, mark, _)| (at, mark)));
         }
-        if available < 3 * FRAME {
+        if available < 4 * FRAME {
             return Step::Starved;
         }
         let read = self.search(offset);
@@ -222,7 +222,7 @@ impl Reader {
     }
 
     fn search(&self, offset: usize) -> Option<(usize, Mark)> {
-        let window = &self.samples[offset..offset + 3 * FRAME];
+        let window = &self.samples[offset..offset + 4 * FRAME];
         if trunkline_dsp::level::peak(window) < AUDIBLE {
             return None;
         }
@@ -230,9 +230,12 @@ impl Reader {
             .step_by(4)
             .filter_map(|start| {
                 let (mark, quality) = decode(&self.samples[start..start + FRAME])?;
-                // Symbols look the same wherever a frame begins: only the next frame's number proves it.
-                let (next, _) = decode(&self.samples[start + FRAME..start + 2 * FRAME])?;
-                let follows = next.frame == mark.frame.wrapping_add(1);
+                // Symbols look the same wherever a frame begins: only the next frames' numbers prove it.
+                let follows = (1..=2).all(|ahead| {
+                    let later = start + usize::from(ahead) * FRAME;
+                    let next = decode(&self.samples[later..later + FRAME]);
+                    next.is_some_and(|(next, _)| next.frame == mark.frame.wrapping_add(ahead))
+                });
                 (quality >= SURE && follows).then_some((start, mark, quality))
             })
             .max_by(|one, other| one.2.total_cmp(&other.2))

@@ -103,7 +103,7 @@ impl Meter {
 pub(crate) struct Astray(u64);
 
 impl Astray {
-    /// Whether the mark is this call's; others are counted once there are two in a row.
+    /// Whether the mark is this call's; others are counted once there are three in a row.
     pub(crate) fn is_ours(&mut self, call: usize, mark: Mark, meter: &mut Meter) -> bool {
         if Mark::of(call, mark.frame) == mark {
             self.0 = 0;
@@ -111,8 +111,8 @@ impl Astray {
         }
         self.0 += 1;
         meter.crossed += match self.0 {
-            1 => 0,
-            2 => 2,
+            1 | 2 => 0,
+            3 => 3,
             _ => 1,
         };
         false
@@ -200,7 +200,7 @@ mod tests {
     #[test]
     fn one_wrong_frame_is_a_misreading_and_several_are_another_call() {
         let (mut meter, mut astray) = (Meter::default(), Astray::default());
-        for (call, crossed) in [(1, 0), (2, 0), (1, 0), (2, 0), (2, 2), (2, 3), (1, 3)] {
+        for (call, crossed) in [(1, 0), (2, 0), (1, 0), (2, 0), (2, 0), (2, 3), (2, 4), (1, 4)] {
             assert_eq!(astray.is_ours(1, Mark::of(call, 0), &mut meter), call == 1);
             assert_eq!(meter.crossed, crossed);
         }

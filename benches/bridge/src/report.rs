@@ -55,7 +55,7 @@ impl Outcome {
                 "failed": self.counts.failed, "dropped": self.counts.dropped,
                 "statuses": self.counts.statuses.iter().map(|(s, n)| (s.to_string(), json!(n))).collect::<serde_json::Map<_, _>>(),
                 "retransmitted": self.counts.retransmitted,
-                "per_second": round(self.counts.answered as f64 / self.seconds, 1),
+                "per_second": options.setups.map(|_| round(self.counts.answered as f64 / self.seconds, 1)),
             },
             "frames": {
                 "sent": meter.sent, "lost_to_engine": meter.lost_up, "lost": meter.lost,
@@ -129,7 +129,9 @@ pub(crate) fn table(result: &Value) -> String {
             calls["up"], calls["asked"], calls["failed"], calls["dropped"]
         ),
     );
-    row("set-ups a second", calls["per_second"].to_string());
+    if !calls["per_second"].is_null() {
+        row("set-ups a second", calls["per_second"].to_string());
+    }
     row(
         "frame loss",
         format!(

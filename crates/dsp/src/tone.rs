@@ -8,7 +8,7 @@ use crate::saturate;
 /// A sine by recursion: one multiplication a sample, amplitude constant to better than 0.01 dB an hour.
 #[derive(Clone, Debug)]
 pub struct Sine {
-    /// y[n] = coefficient * y[n-1] - y[n-2]; in 64 bits the rounding does not grow.
+    /// `y[n] = coefficient * y[n-1] - y[n-2]`; in 64 bits the rounding does not grow.
     coefficient: f64,
     previous: f64,
     before: f64,

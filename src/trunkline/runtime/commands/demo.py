@@ -1,6 +1,7 @@
 """``trunkline demo``: a whole call on this machine, judged from outside."""
 
 import asyncio
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -10,7 +11,7 @@ from rich.console import Console
 from trunkline.demo.run import run_demo
 from trunkline.runtime import loop
 from trunkline.runtime.clock import RealClock
-from trunkline.runtime.console import EXIT_INTERRUPTED
+from trunkline.runtime.console import EXIT_INTERRUPTED, print_json
 from trunkline.runtime.phones import stoppable
 
 
@@ -21,6 +22,9 @@ def command(
     folder: Annotated[
         Path, typer.Option("--folder", help="Where recordings, logs and report.json go.")
     ] = Path(".demo"),
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the report as JSON; what happens goes to standard error.")
+    ] = False,
 ) -> None:
     """Run the demonstration on this machine.
 
@@ -34,11 +38,15 @@ def command(
     `trunkline demo`
 
     `trunkline demo --keep`
+
+    `trunkline demo --json | jq .metrics`
     """
-    console = Console(highlight=False)
+    console = Console(highlight=False, stderr=as_json)
     try:
         code = loop.run(stoppable(run_demo(folder, console, RealClock(), keep=keep)))
     except asyncio.CancelledError:
         raise typer.Exit(EXIT_INTERRUPTED) from None
+    if as_json:
+        print_json(json.loads((folder / "report.json").read_bytes()))
     if code:
         raise typer.Exit(code)

@@ -214,6 +214,11 @@ class Headers:
     @classmethod
     def parse(cls, block: bytes) -> "Headers":
         """Cut a header block (lines joined by CRLF, no blank line) into fields. Raises ``BadMessage``."""
+        breaks = block.count(b"\r\n")
+        if block.count(b"\r") != breaks or block.count(b"\n") != breaks:
+            # The grammar has no CR or LF of its own (RFC 3261 section 25.1), and what is copied into a response
+            # would end a line there for a reader that is more lenient: a header of the sender's choosing.
+            raise BadMessage("a line break that is no CRLF in a header")
         fields: list[Field] = []
         names = _NAMES
         for line in _unfolded_lines(block):

@@ -258,3 +258,10 @@ def test_any_header_values_come_back_as_they_were(fields: list[tuple[bytes, byte
         except BadMessage as error:
             assert isinstance(error, BadHeader)
             assert error.header == name
+
+
+@pytest.mark.parametrize("inside", [b"\n", b"\r", b"\n\r", b"\rX-Evil: 1\r", b"\nX-Evil: 1"])
+def test_a_line_break_that_is_no_crlf_is_no_header(inside: bytes) -> None:
+    # Echoed in a response it would be a header of the sender's choosing for a reader that ends lines there.
+    with pytest.raises(BadMessage, match="no CRLF"):
+        Headers.parse(b"To: <sip:a@b>" + inside + b";x=1\r\nCall-ID: 1")

@@ -5,9 +5,10 @@ Each is parsed once, here, with a message that says what is allowed; nothing dow
 
 import ipaddress
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, ClassVar, Final, Self
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -31,6 +32,31 @@ class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, ser_json_inf_nan="strings")
 
 
+class Written:
+    """A value that documents write as text: validated by the class's ``parse``, dumped by its ``str``."""
+
+    __slots__ = ()
+    json_schema: ClassVar[Mapping[str, Any]] = {}
+    """What the JSON Schema says besides that it is text."""
+
+    @classmethod
+    def parse(cls, value: Any) -> Self:
+        """From text, or from what was parsed already. Raises ``ValueError`` with what is allowed."""
+        raise NotImplementedError
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_plain_validator_function(
+            cls.parse, serialization=core_schema.to_string_ser_schema()
+        )
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        return {"type": "string", **cls.json_schema}
+
+
 NAME_PATTERN: Final = r"^[a-z][a-z0-9_-]{0,63}$"
 
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
@@ -38,8 +64,10 @@ Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 
 
 @dataclass(frozen=True, slots=True)
-class PortRange:
+class PortRange(Written):
     """UDP ports ``first`` to ``last``, both included. Written ``20000-29999``."""
+
+    json_schema: ClassVar = {"pattern": r"^\d{1,5}-\d{1,5}$", "examples": ["20000-29999"]}
 
     first: int
     last: int
@@ -62,22 +90,12 @@ class PortRange:
             raise ValueError("the range must hold at least two ports, the first being the lower")
         return cls(first, last)
 
-    @classmethod
-    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return core_schema.no_info_plain_validator_function(
-            cls.parse, serialization=core_schema.to_string_ser_schema()
-        )
-
-    @classmethod
-    def __get_pydantic_json_schema__(
-        cls, schema: CoreSchema, handler: GetJsonSchemaHandler
-    ) -> dict[str, Any]:
-        return {"type": "string", "pattern": r"^\d{1,5}-\d{1,5}$", "examples": ["20000-29999"]}
-
 
 @dataclass(frozen=True, slots=True)
-class SecretRef:
+class SecretRef(Written):
     """Where a secret is kept: ``secret://env/NAME`` or ``secret://file/PATH``. Never the secret itself."""
+
+    json_schema: ClassVar = {"pattern": "^secret://(env|file)/.+$", "examples": ["secret://env/API_KEY"]}
 
     store: str
     name: str
@@ -118,18 +136,6 @@ class SecretRef:
         if not (text := text.rstrip("\r\n")):
             raise ConfigError(f"{self} is empty")
         return Secret(text)
-
-    @classmethod
-    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return core_schema.no_info_plain_validator_function(
-            cls.parse, serialization=core_schema.to_string_ser_schema()
-        )
-
-    @classmethod
-    def __get_pydantic_json_schema__(
-        cls, schema: CoreSchema, handler: GetJsonSchemaHandler
-    ) -> dict[str, Any]:
-        return {"type": "string", "pattern": "^secret://(env|file)/.+$", "examples": ["secret://env/API_KEY"]}
 
 
 class Environ:

@@ -3,10 +3,9 @@
 import re
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
-from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
-from pydantic_core import CoreSchema, core_schema
+from trunkline.config.fields import Written
 
 MAX_NUMBER: Final = 128
 """Longer called numbers match no pattern: it bounds what a regular expression may work on."""
@@ -21,8 +20,10 @@ class PatternKind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class DnisPattern:
+class DnisPattern(Written):
     """``1000`` is exact, ``10*`` a prefix, ``/10[0-9]{2}/`` a regular expression over the whole number."""
+
+    json_schema: ClassVar = {"examples": ["1000", "10*", "/10[0-9]{2}/"]}
 
     kind: PatternKind
     text: str
@@ -66,15 +67,3 @@ class DnisPattern:
         if value.endswith("*"):
             return cls(PatternKind.PREFIX, value[:-1])
         return cls(PatternKind.EXACT, value)
-
-    @classmethod
-    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return core_schema.no_info_plain_validator_function(
-            cls.parse, serialization=core_schema.to_string_ser_schema()
-        )
-
-    @classmethod
-    def __get_pydantic_json_schema__(
-        cls, schema: CoreSchema, handler: GetJsonSchemaHandler
-    ) -> dict[str, Any]:
-        return {"type": "string", "examples": ["1000", "10*", "/10[0-9]{2}/"]}

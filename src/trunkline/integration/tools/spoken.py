@@ -11,25 +11,13 @@ from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 
+from trunkline.model.words import MONTHS
+
 MAX_VALUE: Final = 300
 """Longest value that is spoken; the rest is cut."""
 
 _FIELD: Final = re.compile(r"\{([a-z][a-z0-9_.]*)(?::([a-z]+))?\}")
 _PART: Final = re.compile(r"\[([^\[\]]*)\]")
-_MONTHS: Final = (
-    "January",
-    "February",
-    "March",
-    "April",
-    "May",
-    "June",
-    "July",
-    "August",
-    "September",
-    "October",
-    "November",
-    "December",
-)
 
 
 class NoValue(Exception):  # noqa: N818 - reads as what it says
@@ -140,7 +128,7 @@ def _date(value: Any) -> str:
         day = dt.date.fromisoformat(str(value)[:10])
     except ValueError:
         return str(value)
-    return f"{_MONTHS[day.month - 1]} {ordinal(day.day)}, {day.year}"
+    return f"{MONTHS[day.month - 1]} {ordinal(day.day)}, {day.year}"
 
 
 def _money(one: str, many: str, cent: str, cents: str) -> Callable[[Any], str]:

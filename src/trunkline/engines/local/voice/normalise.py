@@ -7,6 +7,8 @@ English only. A number of five or more digits, or one with a leading zero, or on
 import re
 from typing import Final
 
+from trunkline.model.words import MONTHS
+
 _ONES: Final = [
     "zero",
     "one",
@@ -39,20 +41,6 @@ _IRREGULAR: Final = {
     "nine": "ninth",
     "twelve": "twelfth",
 }
-_MONTHS: Final = [
-    "January",
-    "February",
-    "March",
-    "April",
-    "May",
-    "June",
-    "July",
-    "August",
-    "September",
-    "October",
-    "November",
-    "December",
-]
 _CURRENCIES: Final = {
     "$": ("dollar", "dollars", "cent", "cents"),
     "\N{EURO SIGN}": ("euro", "euros", "cent", "cents"),
@@ -161,7 +149,7 @@ def _date(match: re.Match[str]) -> str:
     month, day = int(match[2]), int(match[3])
     if not (1 <= month <= 12 and 1 <= day <= 31):
         return spelled(match[0])
-    return f"{_MONTHS[month - 1]} {ordinal(day)}, {year(int(match[1]))}"
+    return f"{MONTHS[month - 1]} {ordinal(day)}, {year(int(match[1]))}"
 
 
 def _time(match: re.Match[str]) -> str:
